@@ -1,0 +1,420 @@
+"""The server, top to bottom: the registry of models, the models in memory, the app with its
+health, models and chat routes. `uvicorn main:app` runs it; importing it loads nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from ov_server import __version__, failures, openai
+from ov_server.core import ChatRequest, Engine, EngineStats, Event
+from ov_server.entries import Entry, RegistryState, changes, entry_of, parse_registry
+from ov_server.errors import LoadFailed, ModelNotFound, ServerError, Unavailable
+from ov_server.eviction import make_room
+from ov_server.launch import launch
+from ov_server.logs import set_up_logging
+from ov_server.metrics import Figures, Recorder
+from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, inspect
+from ov_server.settings import Settings, read_settings
+from ov_server.slots import Clock, Slot, key_of, log_load, rss_mb, size_of
+from ov_server.status import Device, Probe, Status, probe_device
+from ov_server.wire import Answer
+
+log = logging.getLogger("ov_server")
+
+
+# The registry.
+
+
+class Registry:
+    """Names to entries, read again when the file is another one: a stat a look-up, a parse when
+    it changed. A file that can't be understood takes nothing away."""
+
+    def __init__(self, path: Path, model_path: Path | None = None):
+        self.path = path
+        self.state = RegistryState()
+        self.error: str | None = None
+        self._signature: tuple[int, ...] | None = None
+        self._text: bytes | None = None
+        self._fallback = entry_of(model_path) if model_path else None
+        self._read()
+
+    def find(self, name: str) -> Entry:
+        """The entry of a name or an alias. Raises ModelNotFound, which lists the names."""
+        self._refresh()
+        if name not in self.state.names:
+            self._read()  # the file's clock may be too coarse to tell that it changed
+        entry = self.state.names.get(name) or self._unregistered(name)
+        if entry is None:
+            raise ModelNotFound(name, [e.name for e in self.entries()])
+        return entry
+
+    def entries(self) -> list[Entry]:
+        """All models; the one of OV_MODEL_PATH is the last, the embedded one stands alone."""
+        self._refresh()
+        entries = [self.state.entries[name] for name in sorted(self.state.entries)]
+        if self._fallback is not None:
+            return [*(e for e in entries if e.name != self._fallback.name), self._fallback]
+        embedded = embedded_model() if not entries else None
+        return [entry_of(embedded, EMBEDDED_NAME)] if embedded else entries
+
+    def _unregistered(self, name: str) -> Entry | None:
+        if self._fallback is None:
+            return next((e for e in self.entries() if e.name == name), None)
+        if name != self._fallback.name:
+            log.warning("no model '%s': '%s' answers", name[:200], self._fallback.name)
+        return self._fallback
+
+    def _refresh(self) -> None:
+        if self._sign() != self._signature:
+            self._read()
+
+    def _sign(self) -> tuple[int, ...] | None:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def _read(self) -> None:
+        self._signature = self._sign()
+        try:
+            text = self.path.read_bytes() if self._signature else b'{"version":1,"models":{}}'
+            if text == self._text:
+                return
+            state = parse_registry(text, self.path.parent)
+        except OSError as error:
+            self._keep(f"it can't be read ({error.strerror}); mend its permissions")
+        except ValueError as error:
+            self._keep(f"it is not a registry ({error}); mend it, or convert a model again")
+        else:
+            self._take(text, state)
+
+    def _keep(self, error: str) -> None:
+        if error != self.error:
+            log.error("registry %s: %s; the models it had stay", self.path, error)
+        self._text, self.error = None, error
+
+    def _take(self, text: bytes, state: RegistryState) -> None:
+        if said := changes(self.state, state):
+            log.info("registry %s: %s", self.path, said)
+        for name, mistake in state.mistakes.items():
+            log.error("registry entry '%s' is left out: %s", name, mistake)
+        self._text, self.state, self.error = text, state, None
+
+
+# The models in memory.
+
+
+Loader = Callable[[Entry, ModelFiles, Settings], Engine]
+"""Loads a model; blocks, and raises LoadFailed."""
+
+
+def load(entry: Entry, files: ModelFiles, settings: Settings) -> Engine:
+    from ov_server.engines import load_engine  # imports the runtime
+
+    return load_engine(entry, files, settings)
+
+
+class Models:
+    """The models in memory. All state is the event loop's; loading and freeing run elsewhere.
+
+    `_slots` is what names mean now; `_leaving` was replaced, and goes with its last lease.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        load: Loader = load,
+        clock: Clock | None = None,
+    ):
+        self._registry = registry
+        self._settings = settings
+        self._load = load
+        self._clock: Clock = clock or asyncio.get_running_loop()
+        self._slots: dict[str, Slot] = {}
+        self._leaving: set[Slot] = set()
+        self._turn = asyncio.Lock()
+        self._watchers: list[asyncio.Future[None]] = []
+        self._crowded = False
+        self._stopping = False
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncGenerator[Engine]:
+        """The engine of a model, which stays in memory until the lease ends; loaded if need be."""
+        slot = await self._claim(name)
+        try:
+            yield await asyncio.shield(slot.ready)
+        finally:
+            slot.leases -= 1
+            self._settle(slot)
+
+    async def _claim(self, name: str) -> Slot:
+        """Counts a lease on what the name means now."""
+        while True:
+            if self._stopping:
+                raise Unavailable("The server is stopping. Send the request again later.")
+            slot = self._current(self._registry.find(name))
+            if self._crowded and slot.engine and not slot.entry.pinned:
+                await self._change()  # a model waits for room: nobody overtakes it
+                continue
+            slot.leases += 1
+            if slot.timer is not None:
+                slot.timer = slot.timer.cancel()
+            return slot
+
+    def _current(self, entry: Entry) -> Slot:
+        """The slot of an entry as it is on disk now; what it replaces is on its way out."""
+        known = {e.name for e in self._registry.entries()}
+        for gone in [s for s in self._slots.values() if s.entry.name not in known]:
+            self._retire(gone)
+        slot = self._slots.get(entry.name)
+        try:
+            files = inspect(entry.path)
+        except LoadFailed:
+            if slot is not None and slot.engine:
+                return slot  # in memory, whatever became of its files
+            raise
+        key = key_of(entry, files, self._settings)
+        if slot is not None and (slot.key != key or (slot.engine and slot.engine.failed)):
+            self._retire(slot)
+            slot = None
+        if slot is None:
+            size = size_of(entry, files, self._settings)
+            slot = Slot(entry, key, size, asyncio.get_running_loop().create_future())
+            self._slots[entry.name] = slot
+            slot.fill = asyncio.create_task(self._fill(slot, files))
+        slot.entry = entry
+        return slot
+
+    async def _fill(self, slot: Slot, files: ModelFiles) -> None:
+        """Loads a slot's engine when its turn has come and there is room."""
+        try:
+            async with self._turn:
+                await self._wait_for_room(slot)
+                slot.loading = True
+                started = time.monotonic()
+                engine = await asyncio.to_thread(self._load, slot.entry, files, self._settings)
+            log_load(slot, engine, time.monotonic() - started)
+            slot.ready.set_result(engine)
+        except ServerError as error:
+            log.error("'%s' does not load: %s", slot.entry.name, error)
+            self._call_off(slot, error)
+        except Exception:
+            log.exception("'%s' does not load", slot.entry.name)
+            self._call_off(slot, LoadFailed("The model does not load; the server's log says why."))
+        else:
+            self._settle(slot)
+
+    def _call_off(self, slot: Slot, error: ServerError) -> None:
+        """No engine will come of the slot: its waiters get the error, the next request tries."""
+        self._forget(slot)
+        self._leaving.discard(slot)
+        if slot.fill is not None and not slot.loading:
+            slot.fill.cancel()
+        if not slot.ready.done():
+            slot.ready.set_exception(error)
+            slot.ready.exception()  # seen, also when no waiter is left
+        self._notify()
+
+    async def _wait_for_room(self, slot: Slot) -> None:
+        limit = self._settings.memory_limit_gb
+        memory = None if limit is None else limit * 1e9
+        try:
+            while True:
+                loaded = [s.as_loaded() for s in self._all() if s.engine]
+                room = make_room(slot.size, loaded, most=self._settings.max_loaded, memory=memory)
+                if room.refusal:
+                    raise Unavailable(f"'{slot.entry.name}' can't be loaded: {room.refusal}.")
+                if not room.wait:
+                    break
+                self._crowded = True
+                await self._change()
+        finally:
+            self._crowded = False
+            self._notify()
+        leaving = [self._retire(self._slots[name]) for name in room.evict]
+        if freed := [task for task in leaving if task is not None]:
+            await asyncio.wait(freed)
+
+    def _settle(self, slot: Slot) -> None:
+        """What follows when nobody is left: its load is called off, it goes, or it idles."""
+        slot.used_at = self._clock.time()
+        self._notify()
+        seconds = slot.entry.idle_unload_s
+        seconds = self._settings.idle_unload_s if seconds is None else seconds
+        if slot.leases:
+            return
+        if slot.engine is None:
+            if not slot.loading and not slot.ready.done():
+                self._call_off(slot, Unavailable("Nobody waits for the model any more."))
+        elif slot.retired:
+            self._retire(slot)
+        elif seconds and not slot.entry.pinned:
+            slot.timer = self._clock.call_later(seconds, self._retire, slot)
+
+    def _retire(self, slot: Slot) -> asyncio.Task[None] | None:
+        """Takes a slot from its name; it is freed now, or when its last lease has ended."""
+        self._forget(slot)
+        slot.retired = True
+        if slot.free is None:
+            self._leaving.add(slot)
+        if not slot.leases:
+            if slot.engine is None:
+                self._settle(slot)
+            elif slot.free is None:
+                slot.free = asyncio.create_task(self._free(slot, slot.engine))
+        return slot.free
+
+    async def _free(self, slot: Slot, engine: Engine) -> None:
+        await asyncio.to_thread(engine.close)
+        self._leaving.discard(slot)
+        log.info("unloaded", extra={"facts": {"model": slot.entry.name, "rss_mb": rss_mb()}})
+        self._notify()
+
+    def _forget(self, slot: Slot) -> None:
+        if self._slots.get(slot.entry.name) is slot:
+            del self._slots[slot.entry.name]
+
+    def _all(self) -> list[Slot]:
+        return [*self._slots.values(), *self._leaving]
+
+    async def _change(self) -> None:
+        """Until a lease ends, a load ends or memory comes free."""
+        watcher = asyncio.get_running_loop().create_future()
+        self._watchers.append(watcher)
+        await watcher
+
+    def _notify(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_result(None)
+
+    def slots(self) -> dict[str, Slot]:
+        """What is loaded or being loaded, by name; for those who only look."""
+        return dict(self._slots)
+
+    def stats(self) -> dict[str, EngineStats]:
+        return {n: s.engine.stats() for n, s in self._slots.items() if s.engine}
+
+    async def warm(self, name: str) -> None:
+        """Loads a model ahead of its first request; a failure is in the log."""
+        with suppress(ServerError):
+            async with self.lease(name):
+                pass
+
+    async def stop(self) -> None:
+        """Ends all work with an error and frees all memory."""
+        self._stopping = True
+        for slot in self._all():
+            if slot.engine is None and not slot.loading:
+                self._call_off(slot, Unavailable("The server is stopping."))
+        await asyncio.gather(*(s.fill for s in self._all() if s.fill), return_exceptions=True)
+        for slot in self._all():
+            slot.leases = 0
+            self._retire(slot)
+        await asyncio.gather(*(s.free for s in self._all() if s.free), return_exceptions=True)
+
+
+# The app.
+
+router = APIRouter()
+LOOK = ["GET", "HEAD"]
+
+
+@router.api_route("/health", methods=LOOK)
+async def health(request: Request) -> dict[str, Any]:
+    return request.app.state.status.health()
+
+
+@router.api_route("/health/ready", methods=LOOK)
+async def ready(request: Request) -> dict[str, str]:
+    return {"status": "ready"}
+
+
+@router.api_route("/metrics", methods=LOOK)
+async def metrics(request: Request) -> Response:
+    return Response(request.app.state.figures.text(), media_type="text/plain; version=0.0.4")
+
+
+@router.api_route("/models", methods=LOOK, include_in_schema=False)
+@router.api_route("/v1/models", methods=LOOK)
+async def list_models(request: Request) -> dict[str, Any]:
+    return await asyncio.to_thread(request.app.state.status.cards)
+
+
+@router.api_route("/models/{name:path}", methods=LOOK, include_in_schema=False)
+@router.api_route("/v1/models/{name:path}", methods=LOOK)
+async def show_model(name: str, request: Request) -> dict[str, Any]:
+    state = request.app.state
+    return await asyncio.to_thread(state.status.card, state.registry.find(name))
+
+
+@router.post("/chat/completions", include_in_schema=False)
+@router.post("/v1/chat/completions")
+async def chat(body: openai.ChatBody, request: Request) -> Response:
+    state, record = request.app.state, request.state.record
+    entry = state.registry.find(body.model)
+    chat_request = openai.parse(body, entry)
+    record.model, record.streamed = entry.name, bool(body.stream)
+    return Answer(
+        openai,
+        openai.heading(body, entry.name),
+        answer(state.models, entry.name, chat_request),
+        record,
+        streamed=record.streamed,
+        keep_alive_s=state.settings.keep_alive_s,
+    )
+
+
+async def answer(models: Models, name: str, request: ChatRequest) -> AsyncGenerator[Event]:
+    """The events of one completion, under a lease that ends with them."""
+    async with models.lease(name) as engine, aclosing(engine.chat(request)) as events:
+        async for event in events:
+            yield event
+
+
+def create_app(
+    settings: Settings | None = None, load: Loader = load, probe: Probe = probe_device
+) -> FastAPI:
+    """The app; without settings it reads the environment when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        state = app.state
+        state.settings = chosen = settings or read_settings()
+        set_up_logging(chosen.log_level, chosen.log_format)
+        log.info("ov-llm-server %s", __version__, extra={"facts": chosen.model_dump(mode="json")})
+        state.registry = Registry(chosen.registry_path, chosen.model_path)
+        state.models = Models(state.registry, chosen, load)
+        device = Device(chosen.device)
+        state.status = Status(state.registry, state.models.slots, device)
+        state.figures.gauges(state.models.stats)
+        tasks = [asyncio.create_task(device.look(probe))]
+        pinned = [entry.name for entry in state.registry.entries() if entry.pinned]
+        tasks += [asyncio.create_task(state.models.warm(name)) for name in pinned]
+        yield
+        await state.models.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = FastAPI(title="ov-llm-server", version=__version__, lifespan=lifespan)
+    app.state.figures = Figures()
+    app.add_middleware(Recorder, figures=app.state.figures)
+    failures.handle(app)
+    app.include_router(router)
+    return app
+
+
+app = create_app()
+
+if __name__ == "__main__":
+    at = read_settings()
+    launch("main:app", [e.name for e in Registry(at.registry_path, at.model_path).entries()])

@@ -1,0 +1,376 @@
+"""One thread for each loaded model: takes jobs in, steps the pipeline, hands tokens out.
+
+Owns every call of the pipeline, the order of jobs, and what happens when a step fails. Knows no
+runtime: the pipeline and the decoder are arguments.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from .core import EngineStats, Text, TokenLogprob
+from .detokenizer import Decode, feed
+from .errors import EngineFailed, ServerError, Unavailable, said
+from .jobs import Job, Output, Plan, deliver
+from .prefill import PrefixMemory, next_part
+
+log = logging.getLogger(__name__)
+
+_FRUITLESS_REBUILDS = 3
+"""Rebuilds in a row without a token between them, after which the engine gives up."""
+
+
+class Pipeline(Protocol):
+    """What the thread steps. Only the thread calls it."""
+
+    block: int
+    """Tokens of a KV block."""
+
+    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None: ...
+    def cancel(self, key: int) -> None: ...
+    def step(self) -> list[Output]: ...
+    def busy(self) -> bool:
+        """Whether a step would do anything, if only freeing what was cancelled."""
+        ...
+
+    def kv_usage(self) -> float: ...
+
+
+class _NoPipeline:
+    """Stands where a pipeline was, so that its memory is free before another is made."""
+
+    block = 1
+
+    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
+        raise RuntimeError("there is no pipeline")
+
+    def cancel(self, key: int) -> None:
+        pass
+
+    def step(self) -> list[Output]:
+        return []
+
+    def busy(self) -> bool:
+        return False
+
+    def kv_usage(self) -> float:
+        return 0.0
+
+
+class Batch:
+    """The jobs of one model and the thread that works on them."""
+
+    def __init__(
+        self,
+        make_pipeline: Callable[[], Pipeline],
+        decode: Decode,
+        *,
+        name: str,
+        max_running: int,
+        prefill_slice: int,
+    ):
+        self._make_pipeline = make_pipeline
+        self._decode = decode
+        self._max_running = max_running
+        self._slice = prefill_slice
+        self._pipeline: Pipeline = make_pipeline()
+        self._memory = PrefixMemory(self._pipeline.block)
+        self._wake = threading.Condition()
+        self._inbox: list[Job] = []
+        self._closing = False
+        self._waiting: deque[Job] = deque()
+        self._active: dict[int, Job] = {}
+        self._reader: Job | None = None
+        self._keys = 0
+        self._full = False
+        self._rebuilds = 0
+        self._fruitless = 0
+        self.failed = False
+        self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
+        self._thread.start()
+
+    # From any thread.
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Hands jobs over; one that comes too late ends with an error."""
+        with self._wake:
+            if not self._closing and not self.failed:
+                self._inbox += jobs
+                self._wake.notify()
+                return
+        for job in jobs:
+            _fail(job, _stopping())
+
+    def cancel(self, jobs: Iterable[Job]) -> None:
+        """Drops jobs, wherever they are, before the next step."""
+        with self._wake:
+            for job in jobs:
+                job.cancelled = True
+            self._wake.notify()
+
+    def stats(self) -> EngineStats:
+        running = len(self._active)
+        return EngineStats(
+            running=running,
+            waiting=len(self._waiting) + len(self._inbox),
+            kv_usage=self._pipeline.kv_usage() if running else 0.0,
+            rebuilds=self._rebuilds,
+        )
+
+    def close(self) -> None:
+        """Ends all jobs with an error and frees the pipeline; returns when that is done."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    # The thread.
+
+    def _run(self) -> None:
+        while self._take():
+            try:
+                self._drop_cancelled()
+                self._admit()
+                if self._pipeline.busy():
+                    self._hand_out(self._pipeline.step())
+            except Exception as error:
+                self._recover(error)
+        self._pipeline = _NoPipeline()
+        self._fail_all(_stopping())
+
+    def _take(self) -> bool:
+        """Sleeps until there is something to do; False is the end."""
+        with self._wake:
+            self._wake.wait_for(self._has_work)
+            arrived, self._inbox = self._inbox, []
+            self._waiting += arrived
+            closing = self._closing or self.failed
+        for job in arrived:
+            job.read = self._memory.known(job.tokens)
+        return not closing
+
+    def _has_work(self) -> bool:
+        ending = self._closing or self.failed
+        jobs = self._inbox or self._waiting or self._active
+        return ending or bool(jobs) or self._pipeline.busy()
+
+    def _drop_cancelled(self) -> None:
+        self._waiting = deque(job for job in self._waiting if not job.cancelled)
+        if self._reader is not None and self._reader.cancelled:
+            self._leave(self._reader)
+        for job in [job for job in self._active.values() if job.cancelled]:
+            self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        """Takes a job out of the pipeline; the next step frees its blocks."""
+        self._active.pop(job.key, None)
+        self._full = False
+        if job is self._reader:
+            self._reader = None
+        self._pipeline.cancel(job.key)
+
+    # Admission.
+
+    def _admit(self) -> None:
+        full = self._full and self._active
+        while not full and len(self._active) < self._max_running:
+            job = next((job for job in self._waiting if self._may_join(job)), None)
+            if job is None:
+                return
+            self._waiting.remove(job)
+            job.read = self._memory.known(job.tokens)
+            self._join(job)
+
+    def _may_join(self, job: Job) -> bool:
+        leader = job.leader
+        if leader is not None and not (leader.ended or leader.cancelled or leader.generated):
+            return False
+        if self._reader is not None and len(job.tokens) - job.read > self._slice:
+            return False  # one prompt is read in parts at a time; short ones need not wait for it
+        return not job.suspect or not any(other.suspect for other in self._active.values())
+
+    def _join(self, job: Job) -> None:
+        """Puts the job's prompt into the pipeline, whole or its next part."""
+        part = next_part(job.read, len(job.tokens), self._slice, self._would_disturb(job))
+        job.joined_at = job.joined_at or time.monotonic()
+        self._keys += 1
+        job.key = self._keys
+        job.proven = False
+        self._active[job.key] = job
+        if part is None:
+            self._reader = None
+            left = job.plan.max_tokens - len(job.generated)
+            self._pipeline.add(job.key, job.tokens, job.plan.resumed(len(job.generated)), left)
+        else:
+            self._reader = job
+            self._pipeline.add(job.key, job.tokens[:part], job.plan.reading(), 1)
+            job.read = part
+
+    def _would_disturb(self, job: Job) -> bool:
+        """Whether an answer streams that began before the job came; a burst shares its wait."""
+        return any(o.streaming and o.first_token_at < job.arrived_at for o in self._active.values())
+
+    def _part_read(self, job: Job) -> None:
+        self._memory.remember(job.tokens[: job.read])
+        del self._active[job.key]
+        self._join(job)
+
+    # Tokens out.
+
+    def _hand_out(self, outputs: list[Output]) -> None:
+        now = time.monotonic()
+        arrived: list[tuple[Job, Output]] = []
+        for output in outputs:
+            job = self._active.get(output.key)
+            if job is None:
+                continue
+            if output.finish == "memory":
+                self._out_of_memory(job)
+            elif job is self._reader:
+                if output.finish:
+                    self._part_read(job)
+            else:
+                arrived.append((job, output))
+        texts = feed(self._decode, [(job.window, output.tokens) for job, output in arrived])
+        for (job, output), text in zip(arrived, texts, strict=True):
+            self._advance(job, output, text, now)
+        deliver(job.call for job, _ in arrived)
+
+    def _advance(self, job: Job, output: Output, text: str, now: float) -> None:
+        if output.tokens:
+            if not job.generated:
+                job.first_token_at = now
+                self._memory.remember(job.prompt)
+            job.generated += output.tokens
+            job.suspect = False
+            job.proven = True
+            self._fruitless = 0
+        if job.plan.logprobs:
+            job.logprobs += _logprobs(output, text)
+        text, stopped = job.stops.feed(text)
+        if stopped:
+            job.logprobs.clear()
+        self._say(job, text)
+        if stopped or output.finish:
+            reason = "stop" if stopped or output.finish == "stop" else "length"
+            if not stopped:
+                self._say(job, job.rest(self._decode))
+            self._leave(job)
+            self._memory.remember(job.tokens)
+            job.end(reason, now)
+
+    def _say(self, job: Job, text: str) -> None:
+        if text:
+            job.call.put(Text(text, job.index, tuple(job.logprobs)))
+            job.logprobs.clear()
+
+    def _out_of_memory(self, job: Job) -> None:
+        """The KV cache is full: the job waits for the others, or ends where it is if alone."""
+        del self._active[job.key]
+        self._reader = None if job is self._reader else self._reader
+        if self._active:
+            log.warning("the KV cache is full: a request waits for room (see OV_KV_CACHE_GB)")
+            self._full = True
+            self._waiting.appendleft(job)
+        elif job.generated:
+            self._say(job, job.rest(self._decode))
+            job.end("length", time.monotonic())
+            deliver([job.call])
+        else:
+            _fail(job, _too_large())
+
+    # Faults.
+
+    def _recover(self, error: Exception) -> None:
+        """Makes the pipeline anew and lets everybody go on but the job that broke it.
+
+        Suspects are those that broke it by joining, or all if none joined; they come back one
+        at a time, so the next failure names the guilty one.
+        """
+        self._rebuilds += 1
+        self._fruitless += 1
+        jobs = list(self._active.values())
+        suspects = (
+            [job for job in jobs if job.suspect] or [job for job in jobs if not job.proven] or jobs
+        )
+        log.error("a step failed with %d requests running: %s", len(jobs), said(error))
+        self._active.clear()
+        self._reader = None
+        self._memory.clear()
+        if len(suspects) == 1:
+            _fail(suspects[0], _guilty(error))
+        else:
+            for job in suspects:
+                job.suspect = True
+        self._requeue(job for job in jobs if not job.ended)
+        self._rebuild()
+
+    def _requeue(self, jobs: Iterable[Job]) -> None:
+        going_on = []
+        for job in jobs:
+            if job.plan.json_schema is not None and job.generated:
+                _fail(job, _interrupted())
+            else:
+                going_on.append(job)
+        self._waiting.extendleft(reversed(going_on))
+
+    def _rebuild(self) -> None:
+        self._pipeline = _NoPipeline()
+        try:
+            if self._fruitless > _FRUITLESS_REBUILDS:
+                raise RuntimeError("it failed again and again without a token between")
+            started = time.monotonic()
+            self._pipeline = self._make_pipeline()
+            log.warning("the pipeline was made anew in %.1f s", time.monotonic() - started)
+        except Exception as error:
+            log.error("the pipeline can't be made anew: %s", said(error))
+            self.failed = True
+            self._fail_all(_guilty(error))
+
+    def _fail_all(self, error: ServerError) -> None:
+        with self._wake:
+            jobs = [*self._active.values(), *self._waiting, *self._inbox]
+            self._active.clear()
+            self._waiting.clear()
+            self._inbox.clear()
+        for job in jobs:
+            _fail(job, error)
+
+
+def _fail(job: Job, error: ServerError) -> None:
+    job.ended = True
+    job.call.put(error)
+    deliver([job.call])
+
+
+def _logprobs(output: Output, text: str) -> list[TokenLogprob]:
+    """One for each token; the text that a step completes stands at its last token."""
+    texts = [""] * (len(output.tokens) - 1) + [text]
+    return [TokenLogprob(t, lp) for t, lp in zip(texts, output.logprobs, strict=True)]
+
+
+def _guilty(error: Exception) -> EngineFailed:
+    return EngineFailed(
+        f"The engine failed on this request: {said(error)}. Other requests go on. "
+        "Change the request before you send it again."
+    )
+
+
+def _interrupted() -> EngineFailed:
+    return EngineFailed(
+        "The engine had to be restarted in the middle of this structured answer, "
+        "which can't be continued. Send the request again."
+    )
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The model is being unloaded. Send the request again.", retry_after=1)
+
+
+def _too_large() -> EngineFailed:
+    return EngineFailed(
+        "The prompt does not fit the KV cache. Shorten it, or raise OV_KV_CACHE_GB on the server."
+    )

@@ -1,0 +1,56 @@
+"""The cache folder: entries that are made whole or not at all, pruned by last use."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import LoadFailed
+from .modelfiles import tree_size
+
+
+def folder(path: Path, make: Callable[[Path], None]) -> Path:
+    """The folder at `path`; when it is not there, `make` fills it under another name first.
+
+    Raises LoadFailed when the cache can't be written; what `make` raises goes through.
+    """
+    if not path.is_dir():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=path.name, suffix=".part", dir=path.parent))
+        except OSError as error:
+            raise LoadFailed(
+                f"The cache folder can't be written ({error.strerror}): set OV_CACHE_DIR to a "
+                "folder that can."
+            ) from error
+        try:
+            make(part)
+            _publish(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    os.utime(path)
+    return path
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        part.rename(path)
+    except OSError:
+        if not path.is_dir():  # not another process that was faster
+            raise
+
+
+def prune(root: Path, limit_gb: float) -> None:
+    """Removes the entries used longest ago until the folder is within the limit."""
+    entries = [entry for kind in ("gguf", "kernels") for entry in (root / kind).glob("*")]
+    sizes = {entry: tree_size(entry) or entry.stat().st_size for entry in entries}
+    total = sum(sizes.values())
+    for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
+        if total <= limit_gb * 1e9:
+            return
+        total -= sizes[entry]
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)

@@ -1,0 +1,319 @@
+"""A loaded model: its tokenizer, its pipeline's thread, its limits. Imports openvino_genai, so
+it is itself imported only when a model is loaded.
+"""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+
+from . import cache
+from .batch import Batch, Pipeline
+from .core import (
+    BUILT_IN,
+    ChatRequest,
+    Done,
+    EngineStats,
+    Event,
+    Finish,
+    Role,
+    Timings,
+    Usage,
+)
+from .detokenizer import Window
+from .entries import Entry
+from .errors import BadRequest, ContextTooLong, LoadFailed, QueueFull, said
+from .jobs import Call, Job, Plan
+from .modelfiles import ModelFiles, context_length, generation_defaults
+from .pipelines import Paged, Serial, generation_config
+from .prompt import open_ended, template_messages
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a model is loaded with; settings and registry entry have been merged."""
+
+    name: str
+    device: str
+    kv_cache_gb: int
+    cache_dir: Path
+    cache_gb: float
+    max_queue: int
+    max_running: int
+    prefill_chunk: int
+    prefill_slice: int
+    context_length: int | None = None
+
+    @classmethod
+    def of(cls, entry: Entry, settings: Settings) -> "EngineOptions":
+        return cls(
+            name=entry.name,
+            device=entry.device or settings.device,
+            kv_cache_gb=entry.kv_cache_gb or settings.kv_cache_gb,
+            cache_dir=settings.cache_dir,
+            cache_gb=settings.cache_gb,
+            max_queue=settings.max_queue,
+            max_running=settings.max_running,
+            prefill_chunk=settings.prefill_chunk,
+            prefill_slice=settings.prefill_slice,
+            context_length=entry.context_length,
+        )
+
+
+def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEngine":
+    """Loads on the device asked for, else on CPU with a warning. Blocks for seconds.
+
+    Raises LoadFailed with the runtime's reason.
+    """
+    options = EngineOptions.of(entry, settings)
+    device, warning = choose_device(options.device)
+    path = _openvino_folder(files, options)
+    try:
+        try:
+            return TextEngine(files, path, options, device, warning)
+        except Exception as error:
+            if device == "CPU":
+                raise
+            reason = f"it does not load on {device} ({said(error)}), so it runs on CPU"
+            return TextEngine(files, path, options, "CPU", reason)
+    except LoadFailed:
+        raise
+    except Exception as error:
+        raise LoadFailed(
+            f"The model '{options.name}' does not load: {said(error)}. "
+            "Convert it again, or see the server's log."
+        ) from error
+
+
+def choose_device(asked: str) -> tuple[str, str | None]:
+    """The device to load on, and why it is not the one asked for."""
+    devices = ov.Core().available_devices
+    kind = asked.split(":")[0].split(".")[0]
+    if kind in ("AUTO", "MULTI", "HETERO") or any(d.split(".")[0] == kind for d in devices):
+        return asked, None
+    return "CPU", (
+        f"OpenVINO finds no device {asked} (it finds {', '.join(devices)}), so models run on CPU; "
+        "install the device's driver, or set OV_DEVICE=CPU"
+    )
+
+
+def _openvino_folder(files: ModelFiles, options: EngineOptions) -> Path:
+    """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
+    if not files.is_gguf:
+        return files.path
+    return cache.folder(options.cache_dir / "gguf" / files.stamp, lambda f: _convert_gguf(files, f))
+
+
+def _convert_gguf(files: ModelFiles, folder: Path) -> None:
+    """The runtime writes the OpenVINO model beside the GGUF file, so it is shown a link to it."""
+    started = time.monotonic()
+    link = folder / "model.gguf"
+    link.symlink_to(files.path.resolve())
+    try:
+        save = {"enable_save_ov_model": True}
+        config = genai.SchedulerConfig()
+        genai.ContinuousBatchingPipeline(link, config, "CPU", save, save)
+    except Exception as error:
+        raise LoadFailed(
+            f"The GGUF file '{files.path.name}' can't be read: {said(error)}. OpenVINO "
+            "reads llama and qwen families in common quantisations; convert others with "
+            "ov-convert-model."
+        ) from error
+    finally:
+        link.unlink()
+        give_memory_back()
+    log.info(
+        "made '%s' into an OpenVINO model in %.1f s", files.path.name, time.monotonic() - started
+    )
+
+
+class TextEngine:
+    """A text model. Its thread is the batch's; its methods are the event loop's."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        path: Path,
+        options: EngineOptions,
+        device: str,
+        warning: str | None,
+    ):
+        self.device = device
+        self.warning = warning
+        self._options = options
+        self._path = path
+        self._capacity = 0
+        self._accepted = 0
+        self._defaults = generation_defaults(files).over(BUILT_IN)
+        self._tokenizer = genai.Tokenizer(path)
+        self._batch = Batch(
+            self._pipeline,
+            self._tokenizer.decode,
+            name=options.name,
+            max_running=options.max_running,
+            prefill_slice=options.prefill_slice,
+        )
+        limits = (options.context_length, context_length(files), self._capacity)
+        self.context_length = min(limit for limit in limits if limit)
+
+    def _pipeline(self) -> Pipeline:
+        """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
+        options = self._options
+        properties: dict[str, Any] = {}
+        if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
+            kernels = options.cache_dir / "kernels"
+            cache.prune(options.cache_dir, options.cache_gb)
+            properties["CACHE_DIR"] = str(kernels)
+        try:
+            paged = Paged(
+                self._path,
+                self._tokenizer,
+                self.device,
+                properties,
+                kv_cache_gb=options.kv_cache_gb,
+                chunk=options.prefill_chunk,
+            )
+            self._capacity = paged.warm_up()
+            return paged
+        except Exception as error:
+            reason = said(error)
+            try:
+                serial = Serial(self._path, self._tokenizer, self.device, properties)
+            except Exception:
+                raise error from None
+            self.warning = (
+                f"one request at a time, since paged attention is not to be had: {reason}"
+            )
+            return serial
+
+    @property
+    def failed(self) -> bool:
+        return self._batch.failed
+
+    def stats(self) -> EngineStats:
+        return self._batch.stats()
+
+    def close(self) -> None:
+        self._batch.close()
+        del self._tokenizer
+        give_memory_back()
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
+        arrived = time.monotonic()
+        if self._accepted + request.choices > self._options.max_queue + self._options.max_running:
+            raise QueueFull(
+                "Too many requests wait for this model. Send the request again later.",
+                retry_after=5,
+            )
+        self._accepted += request.choices
+        jobs: list[Job] = []
+        try:
+            prompt = await asyncio.to_thread(self._prompt, request)
+            plan = self._plan(request, len(prompt))
+            yield Role()
+            call = Call(asyncio.get_running_loop())
+            jobs += _jobs(call, prompt, plan, request, arrived)
+            self._batch.submit(jobs)
+            open_answers = len(jobs)
+            async for event in call.items():
+                yield event
+                open_answers -= isinstance(event, Finish)
+                if not open_answers:
+                    break
+            yield _done(prompt, jobs)
+        finally:
+            self._accepted -= request.choices
+            self._batch.cancel(job for job in jobs if not job.ended)
+
+    def _prompt(self, request: ChatRequest) -> list[int]:
+        """The prompt's token ids. The template writes the special tokens, so none are added."""
+        rendered = self._render(request)
+        ids = self._tokenizer.encode(rendered, add_special_tokens=False).input_ids.data
+        return np.asarray(ids).reshape(-1).tolist()
+
+    def _render(self, request: ChatRequest) -> str:
+        messages = template_messages(request.messages)
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                messages,
+                add_generation_prompt=not request.continue_final,
+                extra_context=dict(request.template_options),
+            )
+            if not request.continue_final:
+                return rendered
+            return open_ended(rendered, messages[-1]["content"])
+        except (RuntimeError, ValueError) as error:
+            raise BadRequest(
+                f"The model's chat template does not accept these messages: {said(error)}.",
+                param="messages",
+            ) from None
+
+    def _plan(self, request: ChatRequest, prompt_tokens: int) -> Plan:
+        """Decides every parameter, within the model's limits."""
+        left = self.context_length - prompt_tokens
+        if left <= 0:
+            raise ContextTooLong(self.context_length, prompt_tokens)
+        sampling = request.sampling.over(self._defaults)
+        tokens = min(sampling.max_tokens or left, left)
+        seed = random.getrandbits(32) if sampling.seed is None else sampling.seed % 2**32
+        plan = Plan(sampling, tokens, request.logprobs, request.json_schema, seed)
+        try:
+            generation_config(plan, tokens).validate()
+        except RuntimeError as error:
+            raise BadRequest(f"The parameters don't fit together: {said(error)}.") from None
+        return plan
+
+
+def _jobs(
+    call: Call, prompt: list[int], plan: Plan, request: ChatRequest, arrived: float
+) -> list[Job]:
+    jobs: list[Job] = []
+    for index in range(request.choices):
+        context = prompt[-1:] if request.continue_final else []
+        job = Job(
+            call,
+            prompt,
+            plan.another(index),
+            index=index,
+            stop=request.stop,
+            window=Window(context),
+            leader=jobs[0] if jobs else None,
+            arrived_at=arrived,
+        )
+        jobs.append(job)
+    return jobs
+
+
+def _done(prompt: list[int], jobs: list[Job]) -> Done:
+    predicted = sum(len(job.generated) for job in jobs)
+    first = min(job.first_token_at or job.ended_at for job in jobs)
+    return Done(
+        Usage(len(prompt), predicted),
+        Timings(
+            prompt_tokens=len(prompt),
+            prompt_ms=(first - min(job.joined_at for job in jobs)) * 1e3,
+            predicted_tokens=predicted,
+            predicted_ms=(max(job.ended_at for job in jobs) - first) * 1e3,
+        ),
+    )
+
+
+def give_memory_back() -> None:
+    """Frees what Python and the C library keep for later."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,0 +1,127 @@
+"""One registry entry and the parsing of a registry. Pure: text in, entries and mistakes out.
+
+The format is docs/REGISTRY_FORMAT.md.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .parameters import Parameters
+
+VERSION = 1
+CHAT_TASKS = ("text-generation", "text-generation-with-past", "image-text-to-text")
+
+
+class Defaults(Parameters):
+    """Generation parameters of an entry; a misspelt one is a mistake, not something to ignore."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True)
+
+
+class Entry(BaseModel):
+    """One model by name. Keys that are not named here are kept and ignored."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$")
+    """The key in the registry."""
+    path: Path = Field(strict=False)
+    """An OpenVINO folder or a GGUF file; relative to the registry's folder."""
+    task: str = "text-generation-with-past"
+    """Hugging Face's name of what it does."""
+    weight_format: str | None = None
+    """How the weights are stored; shown, not needed."""
+    aliases: list[str] = []
+    """Other names that it answers to."""
+    device: str | None = Field(None, min_length=1)
+    """Overrides OV_DEVICE."""
+    pinned: bool = False
+    """Loaded at start, and never unloaded to make room or for being idle."""
+    idle_unload_s: float | None = Field(None, ge=0)
+    """Overrides OV_IDLE_UNLOAD_S."""
+    context_length: int | None = Field(None, ge=16)
+    """Tokens; lowers what the model's files say."""
+    kv_cache_gb: int | None = Field(None, ge=1)
+    """Overrides OV_KV_CACHE_GB."""
+    defaults: Defaults = Defaults()
+    """Generation parameters for requests that do not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryState:
+    """What a registry said when it was last read and understood."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    names: Mapping[str, Entry] = field(default_factory=dict)
+    """By name and by alias."""
+    mistakes: Mapping[str, str] = field(default_factory=dict)
+    """Why an entry was left out, by its name."""
+
+
+def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
+    """The registry's entries. Raises ValueError, with the reason, when the whole is broken."""
+    models = _models(text)
+    entries: dict[str, Entry] = {}
+    mistakes: dict[str, str] = {}
+    for name, value in models.items():
+        try:
+            entries[name] = _entry(name, value, folder)
+        except ValidationError as error:
+            mistakes[name] = _told(error)
+        except ValueError as error:
+            mistakes[name] = str(error)
+    names = dict(entries)
+    for entry in entries.values():
+        for alias in entry.aliases:
+            if names.setdefault(alias, entry) is not entry:
+                mistakes[f"{entry.name} (alias {alias})"] = (
+                    "the name is taken; the alias is left out"
+                )
+    return RegistryState(entries, names, mistakes)
+
+
+def _models(text: str | bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(document, dict) or not isinstance(document.get("models"), dict):
+        raise ValueError('it must be an object with an object "models"')
+    if document.get("version") != VERSION:
+        raise ValueError(f'"version" must be {VERSION}, and is {document.get("version")!r}')
+    return document["models"]
+
+
+def _entry(name: str, value: Any, folder: Path) -> Entry:
+    if not isinstance(value, dict):
+        raise ValueError("it must be an object")
+    entry = Entry.model_validate({**value, "name": name})
+    path = entry.path.expanduser()
+    return entry.model_copy(update={"path": path if path.is_absolute() else folder / path})
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'it'}: {p['msg']}" for p in error.errors())
+
+
+def entry_of(path: Path, name: str | None = None) -> Entry:
+    """An entry for a model that no registry names; its own file name, as a slug, names it."""
+    slug = "-".join(re.findall(r"[a-z0-9]+", path.stem.lower()))
+    return Entry(name=name or slug or "model", path=path)
+
+
+def changes(old: RegistryState, new: RegistryState) -> str:
+    """What came, went and changed between two states, for the log; empty when nothing did."""
+    before, after = old.entries, new.entries
+    said = {
+        "added": after.keys() - before.keys(),
+        "removed": before.keys() - after.keys(),
+        "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
+    }
+    return "; ".join(f"{what} {', '.join(sorted(names))}" for what, names in said.items() if names)

@@ -1,0 +1,104 @@
+"""The error tree. A dialect renders these; nothing else turns an error into a status.
+
+ServerError
+├── BadRequest            400  the request can't be honoured; `param` names the field
+│   └── ContextTooLong    400  the prompt does not fit the model's context
+├── ModelNotFound         404  no model answers to the name
+├── NotFound              404  no such path
+├── MethodNotAllowed      405  the path takes other methods
+├── QueueFull             429  too many requests wait already
+├── LoadFailed            500  the model's files are there, and it does not load
+├── EngineFailed          500  the engine threw while it worked on this request
+└── Unavailable           503  no room can be made, or the server is stopping
+"""
+
+import re
+
+
+class ServerError(Exception):
+    """An error whose message a client may read; it says what to do next."""
+
+    status = 500
+    kind = "server_error"
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None):
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class BadRequest(ServerError):
+    status = 400
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None):
+        super().__init__(message, param=param)
+        self.code = code
+
+
+class ContextTooLong(BadRequest):
+    """In OpenAI's words, by which LiteLLM and others recognise it."""
+
+    def __init__(self, limit: int, prompt_tokens: int):
+        super().__init__(
+            f"This model's maximum context length is {limit} tokens. However, your messages "
+            f"resulted in {prompt_tokens} tokens. Please reduce the length of the messages.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+
+
+class ModelNotFound(ServerError):
+    status = 404
+    kind = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, name: str, known: list[str]):
+        names = ", ".join(known) or "none is registered yet"
+        super().__init__(
+            f"The model '{name[:200]}' does not exist. Models here: {names}.", param="model"
+        )
+
+
+class NotFound(ServerError):
+    status = 404
+    kind = "invalid_request_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(ServerError):
+    status = 405
+    kind = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class QueueFull(ServerError):
+    status = 429
+    kind = "rate_limit_error"
+    code = "queue_full"
+
+
+class LoadFailed(ServerError):
+    code = "model_load_failed"
+
+
+class EngineFailed(ServerError):
+    code = "engine_failed"
+
+
+class Unavailable(ServerError):
+    status = 503
+    code = "unavailable"
+
+
+_PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:?\s*")
+"""A source file and line, as the runtime puts before its messages."""
+
+
+def said(error: BaseException) -> str:
+    """What a runtime's error says, without its file names: they help nobody and name paths."""
+    lines = [_PLACE.sub("", line).strip(" .\n") for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith("Check '")]
+    return (telling or [type(error).__name__])[0][:300]

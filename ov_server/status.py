@@ -1,0 +1,127 @@
+"""What the server tells of itself and its models: the bodies of /health and /v1/models."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from . import __version__
+from .entries import Entry, RegistryState
+from .errors import LoadFailed
+from .modelfiles import ModelFiles, context_length, inspect
+from .slots import Slot
+
+log = logging.getLogger(__name__)
+
+Probe = Callable[[str], tuple[str, str | None]]
+"""From a device's name to the one that models will run on, and why it is another one."""
+
+
+def probe_device(asked: str) -> tuple[str, str | None]:
+    """Asks the runtime; imports it, which the first load would have to wait for otherwise."""
+    from .engines import choose_device
+
+    return choose_device(asked)
+
+
+class Device:
+    """The device that was asked for, and the one that is used once it is known."""
+
+    def __init__(self, asked: str):
+        self.asked = asked
+        self.used: str | None = None
+        self.warning: str | None = None
+
+    async def look(self, probe: Probe) -> None:
+        self.used, self.warning = await asyncio.to_thread(probe, self.asked)
+        if self.warning:
+            log.warning("%s", self.warning)
+
+
+class RegistryView(Protocol):
+    state: RegistryState
+    error: str | None
+
+    def entries(self) -> list[Entry]: ...
+
+
+class Status:
+    """Answers questions about the whole server. It only looks."""
+
+    def __init__(
+        self, registry: RegistryView, slots: Callable[[], Mapping[str, Slot]], device: Device
+    ):
+        self._registry = registry
+        self._slots = slots
+        self._device = device
+        self._started = time.monotonic()
+        self._contexts: dict[str, int] = {}
+
+    def health(self) -> dict[str, Any]:
+        entries = self._registry.entries()
+        slots = self._slots()
+        engines = {name: slot.engine for name, slot in slots.items() if slot.engine}
+        warnings = [self._device.warning] if self._device.warning else []
+        warnings += [f"registry: {self._registry.error}"] if self._registry.error else []
+        mistakes = self._registry.state.mistakes
+        warnings += [f"registry entry {name}: {why}" for name, why in mistakes.items()]
+        for name, engine in engines.items():
+            if engine.warning and engine.warning != self._device.warning:
+                warnings.append(f"{name}: {engine.warning}")
+        stats = {name: engine.stats() for name, engine in engines.items()}
+        return {
+            "status": "degraded" if warnings else "ok",
+            "reasons": warnings,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "device": {
+                "asked": self._device.asked,
+                "used": self._device.used,
+                "by_model": {name: engine.device for name, engine in engines.items()},
+            },
+            "models": {
+                "registered": [entry.name for entry in entries],
+                "loaded": sorted(engines),
+                "loading": sorted(slots.keys() - engines.keys()),
+            },
+            "queue": {
+                name: {"running": stat.running, "waiting": stat.waiting}
+                for name, stat in stats.items()
+            },
+            "registry_error": self._registry.error,
+        }
+
+    def cards(self) -> dict[str, Any]:
+        """All models. Reads the disk: call it off the event loop."""
+        return {"object": "list", "data": [self.card(entry) for entry in self._registry.entries()]}
+
+    def card(self, entry: Entry) -> dict[str, Any]:
+        """One model. Reads the disk: call it off the event loop."""
+        slot = self._slots().get(entry.name)
+        card = {
+            "id": entry.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "ov-llm-server",
+            "state": slot.state if slot else "unloaded",
+            "task": entry.task,
+            "context_length": None,
+            "size": None,
+            "weight_format": entry.weight_format,
+            "aliases": entry.aliases,
+        }
+        try:
+            files = inspect(entry.path)
+            card |= {"created": int(files.modified), "size": files.size}
+            card["context_length"] = self._context(entry, files, slot)
+        except LoadFailed as error:
+            card |= {"state": slot.state if slot else "broken", "error": error.message}
+        return card
+
+    def _context(self, entry: Entry, files: ModelFiles, slot: Slot | None) -> int:
+        if slot is not None and slot.engine is not None:
+            return slot.engine.context_length
+        if files.stamp not in self._contexts:
+            self._contexts[files.stamp] = context_length(files)
+        return min(self._contexts[files.stamp], entry.context_length or self._contexts[files.stamp])
