@@ -19,10 +19,11 @@ from ov_server.errors import LoadFailed, ModelNotFound, ServerError, Unavailable
 from ov_server.eviction import make_room
 from ov_server.launch import launch
 from ov_server.logs import set_up_logging
+from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, inspect
 from ov_server.settings import Settings, read_settings
-from ov_server.slots import Clock, Slot, key_of, log_load, rss_mb, size_of
+from ov_server.slots import Clock, Slot, key_of, log_load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
 from ov_server.wire import Answer
 
@@ -43,6 +44,8 @@ class Registry:
         self._signature: tuple[int, ...] | None = None
         self._text: bytes | None = None
         self._fallback = entry_of(model_path) if model_path else None
+        embedded = embedded_model()
+        self._embedded = entry_of(embedded, EMBEDDED_NAME) if embedded else None
         self._read()
 
     def find(self, name: str) -> Entry:
@@ -61,8 +64,7 @@ class Registry:
         entries = [self.state.entries[name] for name in sorted(self.state.entries)]
         if self._fallback is not None:
             return [*(e for e in entries if e.name != self._fallback.name), self._fallback]
-        embedded = embedded_model() if not entries else None
-        return [entry_of(embedded, EMBEDDED_NAME)] if embedded else entries
+        return entries or ([self._embedded] if self._embedded else [])
 
     def _unregistered(self, name: str) -> Entry | None:
         if self._fallback is None:

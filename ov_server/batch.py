@@ -126,6 +126,7 @@ class Batch:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        del self._decode, self._make_pipeline  # they hold the tokenizer
 
     # The thread.
 

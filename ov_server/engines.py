@@ -3,14 +3,10 @@ it is itself imported only when a model is loaded.
 """
 
 import asyncio
-import ctypes
-import gc
 import logging
 import random
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +31,7 @@ from .detokenizer import Window
 from .entries import Entry
 from .errors import BadRequest, ContextTooLong, LoadFailed, QueueFull, said
 from .jobs import Call, Job, Plan
+from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Paged, Serial, generation_config
 from .prompt import open_ended, template_messages
@@ -43,58 +40,26 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What a model is loaded with; settings and registry entry have been merged."""
-
-    name: str
-    device: str
-    kv_cache_gb: int
-    cache_dir: Path
-    cache_gb: float
-    max_queue: int
-    max_running: int
-    prefill_chunk: int
-    prefill_slice: int
-    context_length: int | None = None
-
-    @classmethod
-    def of(cls, entry: Entry, settings: Settings) -> "EngineOptions":
-        return cls(
-            name=entry.name,
-            device=entry.device or settings.device,
-            kv_cache_gb=entry.kv_cache_gb or settings.kv_cache_gb,
-            cache_dir=settings.cache_dir,
-            cache_gb=settings.cache_gb,
-            max_queue=settings.max_queue,
-            max_running=settings.max_running,
-            prefill_chunk=settings.prefill_chunk,
-            prefill_slice=settings.prefill_slice,
-            context_length=entry.context_length,
-        )
-
-
 def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEngine":
     """Loads on the device asked for, else on CPU with a warning. Blocks for seconds.
 
     Raises LoadFailed with the runtime's reason.
     """
-    options = EngineOptions.of(entry, settings)
-    device, warning = choose_device(options.device)
-    path = _openvino_folder(files, options)
+    device, warning = choose_device(entry.device or settings.device)
     try:
+        path = openvino_folder(files, settings.cache_dir)
         try:
-            return TextEngine(files, path, options, device, warning)
+            return TextEngine(entry, files, path, settings, device, warning)
         except Exception as error:
             if device == "CPU":
                 raise
             reason = f"it does not load on {device} ({said(error)}), so it runs on CPU"
-            return TextEngine(files, path, options, "CPU", reason)
+            return TextEngine(entry, files, path, settings, "CPU", reason)
     except LoadFailed:
         raise
     except Exception as error:
         raise LoadFailed(
-            f"The model '{options.name}' does not load: {said(error)}. "
+            f"The model '{entry.name}' does not load: {said(error)}. "
             "Convert it again, or see the server's log."
         ) from error
 
@@ -111,11 +76,19 @@ def choose_device(asked: str) -> tuple[str, str | None]:
     )
 
 
-def _openvino_folder(files: ModelFiles, options: EngineOptions) -> Path:
+def device_name(device: str) -> str:
+    """The maker's name of a device. Loads its plugin, as the first model would."""
+    try:
+        return str(ov.Core().get_property(device.split(":")[0], "FULL_DEVICE_NAME"))
+    except RuntimeError:
+        return device
+
+
+def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
     """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
     if not files.is_gguf:
         return files.path
-    return cache.folder(options.cache_dir / "gguf" / files.stamp, lambda f: _convert_gguf(files, f))
+    return cache.folder(cache_dir / "gguf" / files.stamp, lambda f: _convert_gguf(files, f))
 
 
 def _convert_gguf(files: ModelFiles, folder: Path) -> None:
@@ -146,46 +119,47 @@ class TextEngine:
 
     def __init__(
         self,
+        entry: Entry,
         files: ModelFiles,
         path: Path,
-        options: EngineOptions,
+        settings: Settings,
         device: str,
         warning: str | None,
     ):
         self.device = device
         self.warning = warning
-        self._options = options
         self._path = path
+        self._settings = settings
+        self._kv_cache_gb = entry.kv_cache_gb or settings.kv_cache_gb
         self._capacity = 0
         self._accepted = 0
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = genai.Tokenizer(path)
         self._batch = Batch(
-            self._pipeline,
+            self._make_pipeline,
             self._tokenizer.decode,
-            name=options.name,
-            max_running=options.max_running,
-            prefill_slice=options.prefill_slice,
+            name=entry.name,
+            max_running=settings.max_running,
+            prefill_slice=settings.prefill_slice,
         )
-        limits = (options.context_length, context_length(files), self._capacity)
+        limits = (entry.context_length, context_length(files), self._capacity)
         self.context_length = min(limit for limit in limits if limit)
 
-    def _pipeline(self) -> Pipeline:
+    def _make_pipeline(self) -> Pipeline:
         """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
-        options = self._options
+        settings = self._settings
         properties: dict[str, Any] = {}
         if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
-            kernels = options.cache_dir / "kernels"
-            cache.prune(options.cache_dir, options.cache_gb)
-            properties["CACHE_DIR"] = str(kernels)
+            cache.prune(settings.cache_dir, settings.cache_gb)
+            properties["CACHE_DIR"] = str(settings.cache_dir / "kernels")
         try:
             paged = Paged(
                 self._path,
                 self._tokenizer,
                 self.device,
                 properties,
-                kv_cache_gb=options.kv_cache_gb,
-                chunk=options.prefill_chunk,
+                kv_cache_gb=self._kv_cache_gb,
+                chunk=settings.prefill_chunk,
             )
             self._capacity = paged.warm_up()
             return paged
@@ -214,7 +188,8 @@ class TextEngine:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         arrived = time.monotonic()
-        if self._accepted + request.choices > self._options.max_queue + self._options.max_running:
+        most = self._settings.max_running + self._settings.max_queue
+        if self._accepted + request.choices > most:
             raise QueueFull(
                 "Too many requests wait for this model. Send the request again later.",
                 retry_after=5,
@@ -310,10 +285,3 @@ def _done(prompt: list[int], jobs: list[Job]) -> Done:
             predicted_ms=(max(job.ended_at for job in jobs) - first) * 1e3,
         ),
     )
-
-
-def give_memory_back() -> None:
-    """Frees what Python and the C library keep for later."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # glibc only
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from .memory import limit_arenas
+
 GRACE_S = 10
 """Seconds that running answers have to finish when the server is told to stop."""
 
 
 def launch(app: str, models: Sequence[str]) -> None:
     """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
+    limit_arenas()
     host, port = _address()
     listener = _listen(host, port)
     address = f"http://{_reachable(host)}:{port}"

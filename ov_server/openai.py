@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +56,9 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
+StopString = Annotated[str, Field(max_length=500)]
+
+
 class ChatBody(Parameters):
     """The body of POST /v1/chat/completions. Fields that are not named here are ignored."""
 
@@ -65,7 +68,7 @@ class ChatBody(Parameters):
     messages: list[WireMessage] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=32)] | None = None
     n: int | None = Field(None, ge=1, le=16)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)

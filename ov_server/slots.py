@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import psutil
-
 from .core import Engine
 from .entries import Entry
 from .eviction import Loaded
+from .memory import rss_mb
 from .modelfiles import ModelFiles
 from .settings import Settings
 
@@ -71,11 +70,6 @@ def key_of(entry: Entry, files: ModelFiles, settings: Settings) -> tuple[object,
 
 def size_of(entry: Entry, files: ModelFiles, settings: Settings) -> int:
     return files.size + int((entry.kv_cache_gb or settings.kv_cache_gb) * 1e9)
-
-
-def rss_mb() -> int:
-    """Memory of this process in MB."""
-    return psutil.Process().memory_info().rss // 1_000_000
 
 
 def log_load(slot: Slot, engine: Engine, seconds: float) -> None:

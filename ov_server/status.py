@@ -14,15 +14,16 @@ from .slots import Slot
 
 log = logging.getLogger(__name__)
 
-Probe = Callable[[str], tuple[str, str | None]]
-"""From a device's name to the one that models will run on, and why it is another one."""
+Probe = Callable[[str], tuple[str, str, str | None]]
+"""From the device asked for to the one used, its maker's name, and why it is another one."""
 
 
-def probe_device(asked: str) -> tuple[str, str | None]:
+def probe_device(asked: str) -> tuple[str, str, str | None]:
     """Asks the runtime; imports it, which the first load would have to wait for otherwise."""
-    from .engines import choose_device
+    from .engines import choose_device, device_name
 
-    return choose_device(asked)
+    used, warning = choose_device(asked)
+    return used, device_name(used), warning
 
 
 class Device:
@@ -31,10 +32,11 @@ class Device:
     def __init__(self, asked: str):
         self.asked = asked
         self.used: str | None = None
+        self.name: str | None = None
         self.warning: str | None = None
 
     async def look(self, probe: Probe) -> None:
-        self.used, self.warning = await asyncio.to_thread(probe, self.asked)
+        self.used, self.name, self.warning = await asyncio.to_thread(probe, self.asked)
         if self.warning:
             log.warning("%s", self.warning)
 
@@ -78,6 +80,7 @@ class Status:
             "device": {
                 "asked": self._device.asked,
                 "used": self._device.used,
+                "name": self._device.name,
                 "by_model": {name: engine.device for name, engine in engines.items()},
             },
             "models": {
