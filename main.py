@@ -22,7 +22,7 @@ from ov_server.logs import set_up_logging
 from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, inspect
-from ov_server.settings import Settings, read_settings
+from ov_server.settings import Settings, misspelt, read_settings
 from ov_server.slots import Clock, Slot, key_of, log_load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
 from ov_server.wire import Answer
@@ -62,8 +62,8 @@ class Registry:
         """All models; the one of OV_MODEL_PATH is the last, the embedded one stands alone."""
         self._refresh()
         entries = [self.state.entries[name] for name in sorted(self.state.entries)]
-        if self._fallback is not None:
-            return [*(e for e in entries if e.name != self._fallback.name), self._fallback]
+        if self._fallback is not None and self._fallback.name not in self.state.names:
+            return [*entries, self._fallback]
         return entries or ([self._embedded] if self._embedded else [])
 
     def _unregistered(self, name: str) -> Entry | None:
@@ -394,6 +394,8 @@ def create_app(
         state = app.state
         state.settings = chosen = settings or read_settings()
         set_up_logging(chosen.log_level, chosen.log_format)
+        for said in misspelt():
+            log.warning("%s", said)
         log.info("ov-llm-server %s", __version__, extra={"facts": chosen.model_dump(mode="json")})
         state.registry = Registry(chosen.registry_path, chosen.model_path)
         state.models = Models(state.registry, chosen, load)
@@ -419,4 +421,4 @@ app = create_app()
 
 if __name__ == "__main__":
     at = read_settings()
-    launch("main:app", [e.name for e in Registry(at.registry_path, at.model_path).entries()])
+    launch(app, [e.name for e in Registry(at.registry_path, at.model_path).entries()])

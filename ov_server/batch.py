@@ -139,6 +139,8 @@ class Batch:
                     self._hand_out(self._pipeline.step())
             except Exception as error:
                 self._recover(error)
+        for key in list(self._active):
+            self._pipeline.cancel(key)
         self._pipeline = _NoPipeline()
         self._fail_all(_stopping())
 

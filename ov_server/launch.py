@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from .memory import limit_arenas
 
@@ -13,7 +14,7 @@ GRACE_S = 10
 """Seconds that running answers have to finish when the server is told to stop."""
 
 
-def launch(app: str, models: Sequence[str]) -> None:
+def launch(app: ASGIApp, models: Sequence[str]) -> None:
     """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
     limit_arenas()
     host, port = _address()

@@ -1,5 +1,7 @@
 """Every OV_* variable, read once. Owns names, defaults and bounds; knows no other module."""
 
+import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,3 +85,15 @@ def read_settings() -> Settings:
             + "\n  ".join(lines)
             + "\nMend them in the environment or in ov-server.env; README.md lists every setting."
         ) from None
+
+
+def misspelt() -> list[str]:
+    """A line for each OV_* variable that is no setting but looks much like one."""
+    known = [f"OV_{name.upper()}" for name in Settings.model_fields]
+    others = [name for name in os.environ if name.startswith("OV_") and name not in known]
+    close = {name: difflib.get_close_matches(name, known, 1, cutoff=0.85) for name in others}
+    return [
+        f"{name} is no setting and does nothing; is {like[0]} meant?"
+        for name, like in close.items()
+        if like
+    ]
