@@ -276,7 +276,10 @@ class Models:
         return slot.free
 
     async def _free(self, slot: Slot, engine: Engine) -> None:
-        await asyncio.to_thread(engine.close)
+        try:
+            await asyncio.to_thread(engine.close)
+        except Exception:
+            log.exception("'%s' does not close as it should", slot.entry.name)
         self._leaving.discard(slot)
         log.info("unloaded", extra={"facts": {"model": slot.entry.name, "rss_mb": rss_mb()}})
         self._notify()
@@ -329,32 +332,43 @@ class Models:
 # The app.
 
 router = APIRouter()
-LOOK = ["GET", "HEAD"]
 
 
-@router.api_route("/health", methods=LOOK)
+def look(path: str, *same: str) -> Callable[[Any], Any]:
+    """A route for GET and HEAD, and other paths to it that the API's description leaves out."""
+
+    def add(endpoint: Any) -> Any:
+        router.get(path)(endpoint)
+        for also in same:
+            router.get(also, include_in_schema=False)(endpoint)
+        for each in (path, *same):
+            router.head(each, include_in_schema=False)(endpoint)
+        return endpoint
+
+    return add
+
+
+@look("/health")
 async def health(request: Request) -> dict[str, Any]:
     return request.app.state.status.health()
 
 
-@router.api_route("/health/ready", methods=LOOK)
+@look("/health/ready")
 async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.api_route("/metrics", methods=LOOK)
+@look("/metrics")
 async def metrics(request: Request) -> Response:
     return Response(request.app.state.figures.text(), media_type="text/plain; version=0.0.4")
 
 
-@router.api_route("/models", methods=LOOK, include_in_schema=False)
-@router.api_route("/v1/models", methods=LOOK)
+@look("/v1/models", "/models")
 async def list_models(request: Request) -> dict[str, Any]:
     return await asyncio.to_thread(request.app.state.status.cards)
 
 
-@router.api_route("/models/{name:path}", methods=LOOK, include_in_schema=False)
-@router.api_route("/v1/models/{name:path}", methods=LOOK)
+@look("/v1/models/{name:path}", "/models/{name:path}")
 async def show_model(name: str, request: Request) -> dict[str, Any]:
     state = request.app.state
     return await asyncio.to_thread(state.status.card, state.registry.find(name))
@@ -411,8 +425,8 @@ def create_app(
 
     app = FastAPI(title="ov-llm-server", version=__version__, lifespan=lifespan)
     app.state.figures = Figures()
-    app.add_middleware(Recorder, figures=app.state.figures)
     failures.handle(app)
+    app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)
     return app
 

@@ -19,7 +19,7 @@ from .prefill import PrefixMemory, next_part
 
 log = logging.getLogger(__name__)
 
-_FRUITLESS_REBUILDS = 3
+_FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
 
 
@@ -86,6 +86,7 @@ class Batch:
         self._reader: Job | None = None
         self._keys = 0
         self._full = False
+        self._kv_usage = 0.0
         self._rebuilds = 0
         self._fruitless = 0
         self.failed = False
@@ -116,7 +117,7 @@ class Batch:
         return EngineStats(
             running=running,
             waiting=len(self._waiting) + len(self._inbox),
-            kv_usage=self._pipeline.kv_usage() if running else 0.0,
+            kv_usage=self._kv_usage if running else 0.0,
             rebuilds=self._rebuilds,
         )
 
@@ -132,17 +133,26 @@ class Batch:
 
     def _run(self) -> None:
         while self._take():
-            try:
-                self._drop_cancelled()
-                self._admit()
-                if self._pipeline.busy():
-                    self._hand_out(self._pipeline.step())
-            except Exception as error:
-                self._recover(error)
+            failure = self._work()
+            if failure is not None:
+                self._recover(failure)
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._pipeline = _NoPipeline()
         self._fail_all(_stopping())
+
+    def _work(self) -> str | None:
+        """One step; what the runtime said if it failed. The error itself would keep the pipeline
+        in memory by its traceback while another one is made."""
+        try:
+            self._drop_cancelled()
+            self._admit()
+            if self._pipeline.busy():
+                self._hand_out(self._pipeline.step())
+                self._kv_usage = self._pipeline.kv_usage()
+        except Exception as error:
+            return said(error)
+        return None
 
     def _take(self) -> bool:
         """Sleeps until there is something to do; False is the end."""
@@ -178,8 +188,7 @@ class Batch:
     # Admission.
 
     def _admit(self) -> None:
-        full = self._full and self._active
-        while not full and len(self._active) < self._max_running:
+        while len(self._active) < (1 if self._full else self._max_running):
             job = next((job for job in self._waiting if self._may_join(job)), None)
             if job is None:
                 return
@@ -193,7 +202,13 @@ class Batch:
             return False
         if self._reader is not None and len(job.tokens) - job.read > self._slice:
             return False  # one prompt is read in parts at a time; short ones need not wait for it
-        return not job.suspect or not any(other.suspect for other in self._active.values())
+        if self._on_trial() and (job.suspect or not job.generated):
+            return all(other.proven for other in self._active.values())
+        return True
+
+    def _on_trial(self) -> bool:
+        """Whether somebody is suspected of a failed step: then one unproven job joins at a time."""
+        return any(job.suspect for job in (*self._active.values(), *self._waiting))
 
     def _join(self, job: Job) -> None:
         """Puts the job's prompt into the pipeline, whole or its next part."""
@@ -204,7 +219,7 @@ class Batch:
         job.proven = False
         self._active[job.key] = job
         if part is None:
-            self._reader = None
+            self._reader = None if job is self._reader else self._reader
             left = job.plan.max_tokens - len(job.generated)
             self._pipeline.add(job.key, job.tokens, job.plan.resumed(len(job.generated)), left)
         else:
@@ -226,20 +241,22 @@ class Batch:
     def _hand_out(self, outputs: list[Output]) -> None:
         now = time.monotonic()
         arrived: list[tuple[Job, Output]] = []
+        dropped: list[Job] = []
         for output in outputs:
             job = self._active.get(output.key)
             if job is None:
                 continue
             if output.finish == "memory":
-                self._out_of_memory(job)
-            elif job is self._reader:
-                if output.finish:
-                    self._part_read(job)
-            else:
+                dropped.append(job)
+            elif job is not self._reader:
                 arrived.append((job, output))
+            elif output.finish:
+                self._part_read(job)
         texts = feed(self._decode, [(job.window, output.tokens) for job, output in arrived])
         for (job, output), text in zip(arrived, texts, strict=True):
             self._advance(job, output, text, now)
+        if dropped:
+            self._out_of_memory(dropped)
         deliver(job.call for job, _ in arrived)
 
     def _advance(self, job: Job, output: Output, text: str, now: float) -> None:
@@ -270,15 +287,18 @@ class Batch:
             job.call.put(Text(text, job.index, tuple(job.logprobs)))
             job.logprobs.clear()
 
-    def _out_of_memory(self, job: Job) -> None:
-        """The KV cache is full: the job waits for the others, or ends where it is if alone."""
-        del self._active[job.key]
-        self._reader = None if job is self._reader else self._reader
-        if self._active:
-            log.warning("the KV cache is full: a request waits for room (see OV_KV_CACHE_GB)")
+    def _out_of_memory(self, dropped: list[Job]) -> None:
+        """The KV cache is full: these wait for the others; one that is alone ends where it is."""
+        alone = len(dropped) == len(self._active) == 1
+        for job in dropped:
+            self._leave(job)
+        if not alone:
+            log.warning("the KV cache is full: requests wait for room (see OV_KV_CACHE_GB)")
             self._full = True
-            self._waiting.appendleft(job)
-        elif job.generated:
+            self._waiting.extendleft(reversed(dropped))
+            return
+        [job] = dropped
+        if job.generated:
             self._say(job, job.rest(self._decode))
             job.end("length", time.monotonic())
             deliver([job.call])
@@ -287,24 +307,23 @@ class Batch:
 
     # Faults.
 
-    def _recover(self, error: Exception) -> None:
+    def _recover(self, failure: str) -> None:
         """Makes the pipeline anew and lets everybody go on but the job that broke it.
 
-        Suspects are those that broke it by joining, or all if none joined; they come back one
-        at a time, so the next failure names the guilty one.
+        Suspects are the jobs without a token since they joined. They come back one at a time,
+        when all others have had a token, so that the next failure names the guilty one.
         """
         self._rebuilds += 1
         self._fruitless += 1
         jobs = list(self._active.values())
-        suspects = (
-            [job for job in jobs if job.suspect] or [job for job in jobs if not job.proven] or jobs
-        )
-        log.error("a step failed with %d requests running: %s", len(jobs), said(error))
+        unproven = [job for job in jobs if not job.proven]
+        suspects = [job for job in unproven if job.suspect or not job.generated] or unproven or jobs
+        log.error("a step failed with %d requests running: %s", len(jobs), failure)
         self._active.clear()
         self._reader = None
         self._memory.clear()
         if len(suspects) == 1:
-            _fail(suspects[0], _guilty(error))
+            _fail(suspects[0], _guilty(failure))
         else:
             for job in suspects:
                 job.suspect = True
@@ -331,7 +350,7 @@ class Batch:
         except Exception as error:
             log.error("the pipeline can't be made anew: %s", said(error))
             self.failed = True
-            self._fail_all(_guilty(error))
+            self._fail_all(_guilty(said(error)))
 
     def _fail_all(self, error: ServerError) -> None:
         with self._wake:
@@ -351,13 +370,15 @@ def _fail(job: Job, error: ServerError) -> None:
 
 def _logprobs(output: Output, text: str) -> list[TokenLogprob]:
     """One for each token; the text that a step completes stands at its last token."""
+    if not output.tokens:
+        return []
     texts = [""] * (len(output.tokens) - 1) + [text]
     return [TokenLogprob(t, lp) for t, lp in zip(texts, output.logprobs, strict=True)]
 
 
-def _guilty(error: Exception) -> EngineFailed:
+def _guilty(failure: str) -> EngineFailed:
     return EngineFailed(
-        f"The engine failed on this request: {said(error)}. Other requests go on. "
+        f"The engine failed on this request: {failure}. Other requests go on. "
         "Change the request before you send it again."
     )
 
@@ -370,7 +391,7 @@ def _interrupted() -> EngineFailed:
 
 
 def _stopping() -> Unavailable:
-    return Unavailable("The model is being unloaded. Send the request again.", retry_after=1)
+    return Unavailable("The model is being unloaded. Send the request again.")
 
 
 def _too_large() -> EngineFailed:

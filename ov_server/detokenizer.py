@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 Decode = Callable[[list[list[int]]], list[str]]
 """Texts of several token sequences, special tokens left out."""
 
+_HALF = "\N{REPLACEMENT CHARACTER}"
 _PENDING_LIMIT = 16
 """Tokens after which a window moves on, though no whole character has come of them."""
 
@@ -25,15 +26,16 @@ class Window:
         self.read = len(self.ids)
         self.shown = text
 
-    def _advance(self, text: str, rest: str) -> str:
-        pending = len(self.ids) - self.read
-        added = text[len(self.shown) :]
-        whole = added and not text.endswith("\N{REPLACEMENT CHARACTER}")
-        if not whole and pending < _PENDING_LIMIT:
-            return ""
-        self.ids = self.ids[self.read :]
-        self.read = len(self.ids)
-        self.shown = rest
+    def _advance(self, new: Sequence[int], text: str, rest: str) -> str:
+        """Takes in new tokens, whose texts with and without the window are known."""
+        forced = len(self.ids) + len(new) - self.read >= _PENDING_LIMIT
+        half = 0 if forced else len(text) - len(text.rstrip(_HALF))
+        added = text[len(self.shown) : len(text) - half]
+        self.ids += new
+        if added or forced:
+            self.ids = self.ids[self.read :]
+            self.read = len(self.ids)
+            self.shown = rest[: len(rest) - half]
         return added
 
 
@@ -42,15 +44,14 @@ def feed(decode: Decode, news: Sequence[tuple[Window, list[int]]]) -> list[str]:
     if not news:
         return []
     batch: list[list[int]] = []
-    for window, tokens in news:
-        window.ids += tokens
-        batch += [window.ids, window.ids[window.read :]]
+    for window, new in news:
+        batch += [window.ids + new, window.ids[window.read :] + new]
     texts = decode(batch)
-    return [w._advance(texts[2 * i], texts[2 * i + 1]) for i, (w, _) in enumerate(news)]
+    return [w._advance(new, texts[2 * i], texts[2 * i + 1]) for i, (w, new) in enumerate(news)]
 
 
 def flush(decode: Decode, window: Window) -> str:
     """The text still waiting at the end, without half a character."""
     if len(window.ids) == window.read:
         return ""
-    return decode([window.ids])[0][len(window.shown) :].rstrip("\N{REPLACEMENT CHARACTER}")
+    return decode([window.ids])[0].rstrip(_HALF)[len(window.shown) :]

@@ -190,10 +190,7 @@ class TextEngine:
         arrived = time.monotonic()
         most = self._settings.max_running + self._settings.max_queue
         if self._accepted + request.choices > most:
-            raise QueueFull(
-                "Too many requests wait for this model. Send the request again later.",
-                retry_after=5,
-            )
+            raise QueueFull("Too many requests wait for this model. Send the request again later.")
         self._accepted += request.choices
         jobs: list[Job] = []
         try:

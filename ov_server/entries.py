@@ -4,6 +4,7 @@ The format is docs/REGISTRY_FORMAT.md.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,12 @@ def _entry(name: str, value: Any, folder: Path) -> Entry:
     if not isinstance(value, dict):
         raise ValueError("it must be an object")
     entry = Entry.model_validate({**value, "name": name})
-    path = entry.path.expanduser()
+    try:
+        path = entry.path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"path: there is no home folder for '{entry.path}'") from None
+    if b"\0" in os.fsencode(path):
+        raise ValueError("path: it holds a null character")
     return entry.model_copy(update={"path": path if path.is_absolute() else folder / path})
 
 

@@ -21,12 +21,14 @@ class ServerError(Exception):
     status = 500
     kind = "server_error"
     code: str | None = None
+    retry_after: int | None = None
+    """Seconds after which the same request may succeed."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None):
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after = retry_after
+        self.retry_after = retry_after or type(self).retry_after
 
 
 class BadRequest(ServerError):
@@ -78,6 +80,7 @@ class QueueFull(ServerError):
     status = 429
     kind = "rate_limit_error"
     code = "queue_full"
+    retry_after = 5
 
 
 class LoadFailed(ServerError):
@@ -91,6 +94,7 @@ class EngineFailed(ServerError):
 class Unavailable(ServerError):
     status = 503
     code = "unavailable"
+    retry_after = 10
 
 
 _PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:?\s*")

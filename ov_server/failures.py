@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import openai
 from .errors import BadRequest, MethodNotAllowed, NotFound, ServerError
@@ -19,16 +20,36 @@ def handle(app: FastAPI) -> None:
     app.add_exception_handler(ServerError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
+    app.add_middleware(Guard)
+
+
+class Guard:
+    """ASGI middleware for what nobody foresaw: the log has it, the client a plain error."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("a request failed")
+            problem = ServerError("The server failed on this request; its log says why.")
+            await _respond(Request(scope), problem)(scope, receive, send)
 
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServerError)
     return _respond(request, error)
-
-
-async def _unknown(request: Request, error: Exception) -> Response:
-    return _respond(request, ServerError("The server failed on this request; its log says why."))
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -44,7 +65,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problem = error.errors()[0]
+    problem = max(error.errors(), key=lambda p: len(p["loc"]))  # of a union, the one meant
     kind = request.headers.get("content-type", "")
     if problem["type"] == "json_invalid":
         said = (

@@ -10,6 +10,9 @@ _WIDE = {10: "Q", 11: "q", 12: "d"}
 _LONGEST = 1 << 26
 """Bytes of one string, or items of one array, above which the file counts as broken."""
 
+_DEEPEST = 4
+"""Arrays within arrays above which the file counts as broken."""
+
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The header's key-value pairs; arrays (the vocabulary) are left out.
@@ -42,16 +45,21 @@ def _bounded(number: int) -> int:
 
 def _string(file: BinaryIO) -> str:
     length = _bounded(_unpack(file, "Q")[0])
-    return file.read(length).decode("utf-8", "replace")
+    text = file.read(length)
+    if len(text) < length:
+        raise struct.error
+    return text.decode("utf-8", "replace")
 
 
-def _value(file: BinaryIO, kind: int) -> Any:
+def _value(file: BinaryIO, kind: int, depth: int = 0) -> Any:
     if kind == _STRING:
         return _string(file)
     if kind == _ARRAY:
         item, count = _unpack(file, "IQ")
+        if depth > _DEEPEST:
+            raise ValueError("its header is broken")
         for _ in range(_bounded(count)):
-            _value(file, item)
+            _value(file, item, depth + 1)
         return None
     layout = _WIDE.get(kind) or (_SCALARS[kind] if kind < len(_SCALARS) else None)
     if layout is None:

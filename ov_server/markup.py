@@ -2,7 +2,7 @@
 
 
 class StopStrings:
-    """Ends a text before the first of some strings, and never shows part of one.
+    """Ends a text before the string that is complete first, and never shows part of one.
 
     Text that may be the beginning of a stop string is held back until it is known.
     """
@@ -16,10 +16,10 @@ class StopStrings:
         if not self._stops:
             return text, False
         text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             self._held = ""
-            return text[: min(found)], True
+            return text[: min(found)[1]], True
         keep = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False

@@ -85,9 +85,11 @@ def context_length(files: ModelFiles) -> int:
                 "Download it again."
             ) from error
         architecture = metadata.get("general.architecture")
-        return int(metadata.get(f"{architecture}.context_length", FALLBACK_CONTEXT))
+        found = metadata.get(f"{architecture}.context_length")
+        return found if isinstance(found, int) else FALLBACK_CONTEXT
     config = _json(files.path / "config.json")
-    for level in (config, config.get("text_config") or {}):
+    inner = config.get("text_config")
+    for level in (config, inner if isinstance(inner, dict) else {}):
         for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
             if isinstance(level.get(key), int):
                 return level[key]

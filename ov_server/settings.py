@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Home = Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser())]
+
+def _from_home(value: str | Path) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home folder") from None
+
+
+Home = Annotated[Path, BeforeValidator(_from_home)]
 """A path in which a leading ~ is the home folder, also from a systemd environment file."""
 
 
