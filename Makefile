@@ -6,6 +6,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV = $$(scripts/find-uv)
 
+# uv trusts the certificates that the machine trusts.
+export UV_SYSTEM_CERTS := true
 export PORT HOST
 
 .PHONY: help run test test-fast lint bench lock clean

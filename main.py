@@ -80,8 +80,10 @@ class Registry:
     def _sign(self) -> tuple[int, ...] | None:
         try:
             stat = self.path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:
+            return (-1,)
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _read(self) -> None:
@@ -145,6 +147,7 @@ class Models:
         self._leaving: set[Slot] = set()
         self._turn = asyncio.Lock()
         self._watchers: list[asyncio.Future[None]] = []
+        self._swept = registry.state
         self._crowded = False
         self._stopping = False
 
@@ -174,9 +177,11 @@ class Models:
 
     def _current(self, entry: Entry) -> Slot:
         """The slot of an entry as it is on disk now; what it replaces is on its way out."""
-        known = {e.name for e in self._registry.entries()}
-        for gone in [s for s in self._slots.values() if s.entry.name not in known]:
-            self._retire(gone)
+        if self._swept is not self._registry.state:
+            self._swept = self._registry.state
+            known = {e.name for e in self._registry.entries()}
+            for gone in [s for s in self._slots.values() if s.entry.name not in known]:
+                self._retire(gone)
         slot = self._slots.get(entry.name)
         try:
             files = inspect(entry.path)
@@ -365,7 +370,8 @@ async def metrics(request: Request) -> Response:
 
 @look("/v1/models", "/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    return await asyncio.to_thread(request.app.state.status.cards)
+    state = request.app.state
+    return await asyncio.to_thread(state.status.cards, state.registry.entries())
 
 
 @look("/v1/models/{name:path}", "/models/{name:path}")

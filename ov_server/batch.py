@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from .core import EngineStats, Text, TokenLogprob
 from .detokenizer import Decode, feed
@@ -28,6 +28,8 @@ class Pipeline(Protocol):
 
     block: int
     """Tokens of a KV block."""
+    keeps_prefixes: bool
+    """Whether a prompt whose beginning was read before is read from there on."""
 
     def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None: ...
     def cancel(self, key: int) -> None: ...
@@ -43,6 +45,7 @@ class _NoPipeline:
     """Stands where a pipeline was, so that its memory is free before another is made."""
 
     block = 1
+    keeps_prefixes = False
 
     def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
         raise RuntimeError("there is no pipeline")
@@ -127,7 +130,7 @@ class Batch:
             self._closing = True
             self._wake.notify()
         self._thread.join()
-        del self._decode, self._make_pipeline  # they hold the tokenizer
+        self._decode, self._make_pipeline = _closed, _closed  # they held the tokenizer
 
     # The thread.
 
@@ -212,7 +215,8 @@ class Batch:
 
     def _join(self, job: Job) -> None:
         """Puts the job's prompt into the pipeline, whole or its next part."""
-        part = next_part(job.read, len(job.tokens), self._slice, self._would_disturb(job))
+        slow = self._pipeline.keeps_prefixes and self._would_disturb(job)
+        part = next_part(job.read, len(job.tokens), self._slice, slow)
         job.joined_at = job.joined_at or time.monotonic()
         self._keys += 1
         job.key = self._keys
@@ -314,7 +318,7 @@ class Batch:
         when all others have had a token, so that the next failure names the guilty one.
         """
         self._rebuilds += 1
-        self._fruitless += 1
+        self._fruitless += not self._on_trial()  # a trial finds one guilty at each failure
         jobs = list(self._active.values())
         unproven = [job for job in jobs if not job.proven]
         suspects = [job for job in unproven if job.suspect or not job.generated] or unproven or jobs
@@ -360,6 +364,10 @@ class Batch:
             self._inbox.clear()
         for job in jobs:
             _fail(job, error)
+
+
+def _closed(*_: object) -> Any:
+    raise RuntimeError("the batch is closed")
 
 
 def _fail(job: Job, error: ServerError) -> None:

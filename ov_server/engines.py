@@ -198,7 +198,7 @@ class TextEngine:
             plan = self._plan(request, len(prompt))
             yield Role()
             call = Call(asyncio.get_running_loop())
-            jobs += _jobs(call, prompt, plan, request, arrived)
+            jobs += self._jobs(call, prompt, plan, request, arrived)
             self._batch.submit(jobs)
             open_answers = len(jobs)
             async for event in call.items():
@@ -249,25 +249,25 @@ class TextEngine:
             raise BadRequest(f"The parameters don't fit together: {said(error)}.") from None
         return plan
 
-
-def _jobs(
-    call: Call, prompt: list[int], plan: Plan, request: ChatRequest, arrived: float
-) -> list[Job]:
-    jobs: list[Job] = []
-    for index in range(request.choices):
+    def _jobs(
+        self, call: Call, prompt: list[int], plan: Plan, request: ChatRequest, arrived: float
+    ) -> list[Job]:
+        jobs: list[Job] = []
         context = prompt[-1:] if request.continue_final else []
-        job = Job(
-            call,
-            prompt,
-            plan.another(index),
-            index=index,
-            stop=request.stop,
-            window=Window(context),
-            leader=jobs[0] if jobs else None,
-            arrived_at=arrived,
-        )
-        jobs.append(job)
-    return jobs
+        shown = self._tokenizer.decode([context])[0] if context else ""
+        for index in range(request.choices):
+            job = Job(
+                call,
+                prompt,
+                plan.another(index),
+                index=index,
+                stop=request.stop,
+                window=Window(context, shown),
+                leader=jobs[0] if jobs else None,
+                arrived_at=arrived,
+            )
+            jobs.append(job)
+        return jobs
 
 
 def _done(prompt: list[int], jobs: list[Job]) -> Done:

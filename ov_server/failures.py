@@ -60,7 +60,9 @@ async def _http(request: Request, error: Exception) -> Response:
         405: MethodNotAllowed(f"{request.method} is not for {path}."),
         400: BadRequest("The body is not JSON that can be read."),
     }
-    return _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
+    response = _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -7,15 +7,17 @@ import hashlib
 import importlib.util
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from .core import Sampling
 from .errors import LoadFailed
 from .gguf import read_metadata
+from .parameters import Parameters
 
 FALLBACK_CONTEXT = 4096
 """Tokens; for models whose files do not say."""
@@ -99,17 +101,17 @@ def context_length(files: ModelFiles) -> int:
 def generation_defaults(files: ModelFiles) -> Sampling:
     """What the model's generation_config.json says of sampling; nothing for a GGUF file.
 
-    `do_sample: false` is greedy decoding, whatever temperature stands beside it.
+    `do_sample: false` is greedy decoding, whatever temperature stands beside it. Values out of
+    bounds are left out.
     """
     config = {} if files.is_gguf else _json(files.path / "generation_config.json")
-    keys = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    said = {key: config[key] for key in keys if config.get(key) is not None}
+    said: dict[str, Any] = {}
+    for key in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
+        with suppress(ValidationError):
+            said |= Parameters.model_validate({key: config.get(key)}).model_dump(include={key})
     if config.get("do_sample") is False:
         said["temperature"] = 0.0
-    try:
-        return TypeAdapter(Sampling).validate_python(said)
-    except ValidationError:
-        return Sampling()
+    return Parameters.model_validate(said).sampling()
 
 
 def _json(path: Path) -> dict[str, Any]:

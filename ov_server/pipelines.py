@@ -27,6 +27,8 @@ _FINISH: dict[Any, Any] = {
 class Paged:
     """ContinuousBatchingPipeline: any number of answers side by side."""
 
+    keeps_prefixes = True
+
     def __init__(
         self,
         path: Path,
@@ -101,6 +103,7 @@ class Serial:
     """LLMPipeline: one answer after the other, for devices without paged attention."""
 
     block = 32
+    keeps_prefixes = False
 
     def __init__(
         self, path: Path, tokenizer: genai.Tokenizer, device: str, properties: dict[str, Any]

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from . import __version__
 from .entries import Entry, RegistryState
-from .errors import LoadFailed
+from .errors import LoadFailed, said
 from .modelfiles import ModelFiles, context_length, inspect
 from .slots import Slot
 
@@ -36,7 +36,10 @@ class Device:
         self.warning: str | None = None
 
     async def look(self, probe: Probe) -> None:
-        self.used, self.name, self.warning = await asyncio.to_thread(probe, self.asked)
+        try:
+            self.used, self.name, self.warning = await asyncio.to_thread(probe, self.asked)
+        except Exception as error:
+            self.warning = f"OpenVINO can't be asked for its devices: {said(error)}"
         if self.warning:
             log.warning("%s", self.warning)
 
@@ -95,9 +98,9 @@ class Status:
             "registry_error": self._registry.error,
         }
 
-    def cards(self) -> dict[str, Any]:
+    def cards(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """All models. Reads the disk: call it off the event loop."""
-        return {"object": "list", "data": [self.card(entry) for entry in self._registry.entries()]}
+        return {"object": "list", "data": [self.card(entry) for entry in entries]}
 
     def card(self, entry: Entry) -> dict[str, Any]:
         """One model. Reads the disk: call it off the event loop."""

@@ -1,0 +1,415 @@
+"""The chat completions dialect, without an app: bodies in, objects out."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from ov_server.core import (
+    Choice,
+    Completion,
+    Done,
+    Event,
+    Finish,
+    Message,
+    Role,
+    Sampling,
+    Text,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from ov_server.entries import Entry
+from ov_server.errors import BadRequest, ContextTooLong, QueueFull
+from ov_server.openai import REFUSED, ChatBody, Heading, complete, error, heading, parse, stream
+
+ENTRY = Entry.model_validate({"name": "a", "path": "a"})
+HI = [{"role": "user", "content": "hi"}]
+TIMINGS = Timings(prompt_tokens=10, prompt_ms=200.0, predicted_tokens=3, predicted_ms=100.0)
+
+
+def body(**fields: Any) -> ChatBody:
+    return ChatBody.model_validate({"model": "a", "messages": HI} | fields)
+
+
+def said(*messages: dict[str, Any]) -> tuple[Message, ...]:
+    return parse(body(messages=list(messages)), ENTRY).messages
+
+
+# Messages.
+
+
+@pytest.mark.parametrize(
+    ("role", "becomes"),
+    [
+        ("system", "system"),
+        ("developer", "system"),
+        ("user", "user"),
+        ("assistant", "assistant"),
+        ("tool", "tool"),
+        ("function", "tool"),
+    ],
+)
+def test_every_role_is_understood(role: str, becomes: str) -> None:
+    assert said({"role": role, "content": "text"})[0].role == becomes
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ("text", "text"),
+        ([], ""),
+        ([{"type": "text", "text": "one"}], "one"),
+        (
+            [{"type": "input_text", "text": "one"}, {"type": "output_text", "text": "two"}],
+            "one\ntwo",
+        ),
+        ([{"type": "refusal", "refusal": "no"}], "no"),
+        ([{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}], "one"),
+    ],
+    ids=str,
+)
+def test_every_form_of_content_becomes_text(content: Any, text: str) -> None:
+    assert said({"role": "user", "content": content})[0].content == text
+
+
+def test_content_may_be_missing() -> None:
+    assert said({"role": "assistant", "tool_calls": []})[0].content == ""
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])
+def test_content_that_is_no_text_is_refused_and_placed(kind: str) -> None:
+    parts = [{"type": "text", "text": "look"}, {"type": kind, kind: {"url": "x"}}]
+    with pytest.raises(BadRequest, match=kind) as caught:
+        said(*HI, {"role": "user", "content": parts})
+    assert caught.value.param == "messages[1].content[1]"
+
+
+def test_what_an_assistant_said_before_is_carried_along() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    back = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [call],
+        "reasoning_content": "hm",
+        "refusal": None,
+        "annotations": [],
+    }
+    tool = {"role": "tool", "content": "", "name": "f", "tool_call_id": "c1"}
+    assert said(back, tool) == (
+        Message("assistant", "", tool_calls=(call,), reasoning="hm"),
+        Message("tool", "", name="f", tool_call_id="c1"),
+    )
+
+
+def test_the_last_message_may_be_the_assistants() -> None:
+    assert said(*HI, {"role": "assistant", "content": "done"})[-1].role == "assistant"
+
+
+# Parameters.
+
+
+def test_every_parameter_is_passed_on() -> None:
+    fields = {
+        "max_tokens": 10,
+        "min_tokens": 2,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 7,
+        "min_p": 0.1,
+        "presence_penalty": 0.2,
+        "frequency_penalty": 0.3,
+        "repetition_penalty": 1.2,
+        "ignore_eos": True,
+        "seed": 5,
+    }
+    assert parse(body(**fields), ENTRY).sampling == Sampling(**fields)
+
+
+def test_what_is_not_said_stays_open() -> None:
+    request = parse(body(temperature=None, max_tokens=None, n=None, stop=None), ENTRY)
+    assert request.sampling == Sampling()
+    assert (request.choices, request.stop, request.logprobs) == (1, (), False)
+
+
+def test_the_request_goes_before_the_entrys_defaults() -> None:
+    entry = Entry.model_validate(
+        {"name": "a", "path": "a", "defaults": {"temperature": 0.1, "top_k": 5, "max_tokens": 9}}
+    )
+    sampling = parse(body(temperature=0, max_completion_tokens=3), entry).sampling
+    assert (sampling.temperature, sampling.top_k, sampling.max_tokens) == (0, 5, 3)
+
+
+def test_synonyms_mean_the_same() -> None:
+    assert parse(body(max_completion_tokens=5), ENTRY).sampling.max_tokens == 5
+    assert parse(body(repeat_penalty=1.5), ENTRY).sampling.repetition_penalty == 1.5
+    assert parse(body(max_tokens=9, max_completion_tokens=5), ENTRY).sampling.max_tokens == 5
+
+
+def test_zero_and_minus_one_switch_top_k_off() -> None:
+    assert [parse(body(top_k=k), ENTRY).sampling.top_k for k in (-1, 0, 1)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("stop", "stops"),
+    [("END", ("END",)), (["a", "b"], ("a", "b")), ([], ()), ("", ()), (["", "a"], ("a",))],
+    ids=str,
+)
+def test_stop_is_a_string_or_a_list(stop: Any, stops: tuple[str, ...]) -> None:
+    assert parse(body(stop=stop), ENTRY).stop == stops
+
+
+def test_the_rest_of_the_request_is_passed_on() -> None:
+    messages = [*HI, {"role": "assistant", "content": "The"}]
+    request = parse(
+        body(
+            messages=messages,
+            n=2,
+            logprobs=True,
+            top_logprobs=0,
+            chat_template_kwargs={"enable_thinking": False},
+            continue_final_message=True,
+            add_generation_prompt=False,
+        ),
+        ENTRY,
+    )
+    assert (request.choices, request.logprobs, request.continue_final) == (2, True, True)
+    assert request.template_options == {"enable_thinking": False}
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert parse(body(user="me", store=True, whatever={"a": 1}), ENTRY) == parse(body(), ENTRY)
+
+
+# Refusals.
+
+ANSWER_CHANGING: dict[str, Any] = {
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "functions": [{"name": "f"}],
+    "tool_choice": "required",
+    "function_call": {"name": "f"},
+    "response_format": {"type": "json_object"},
+    "top_logprobs": 2,
+    "logit_bias": {"5": -100},
+    "modalities": ["text", "audio"],
+    "best_of": 2,
+    "use_beam_search": True,
+    "echo": True,
+    "typical_p": 0.5,
+    "mirostat": 2,
+    "dry_multiplier": 0.8,
+    "xtc_probability": 0.5,
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_field_that_would_change_the_answer_is_refused_by_name(field: str) -> None:
+    value = ANSWER_CHANGING.get(field, {"some": "thing"})
+    with pytest.raises(BadRequest) as caught:
+        parse(body(**{field: value}), ENTRY)
+    assert (caught.value.param, caught.value.code) == (field, "unsupported_parameter")
+    assert field in caught.value.message
+    assert "leave it out" in caught.value.message or "above 0" in caught.value.message
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_refused_field_that_changes_nothing_is_let_through(field: str) -> None:
+    harmless = [None, [], {}, "", *REFUSED[field][0]]
+    for value in harmless if field != "top_logprobs" else [None, 0]:
+        assert parse(body(**{field: value}), ENTRY) == parse(body(), ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"continue_final_message": True}, "continue_final_message"),
+        ({"add_generation_prompt": False}, "add_generation_prompt"),
+    ],
+    ids=str,
+)
+def test_fields_that_need_another_one_say_so(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(body(**fields), ENTRY)
+    assert caught.value.param == param
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    entry = Entry.model_validate({"name": "a", "path": "a", "task": "feature-extraction"})
+    with pytest.raises(BadRequest, match="feature-extraction") as caught:
+        parse(body(), entry)
+    assert caught.value.param == "model"
+
+
+# Whole answers.
+
+
+def head(**more: Any) -> Heading:
+    return Heading("chatcmpl-1", 1700000000, "a", "ov-1", **more)
+
+
+def test_a_whole_answer_has_openais_shape() -> None:
+    logprobs = (TokenLogprob("é", -0.5),)
+    choices = (Choice("one", "stop", ()), Choice("é", "length", logprobs))
+    answer = complete(head(), Completion(choices, Usage(10, 3), TIMINGS))
+    assert answer == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1700000000,
+        "model": "a",
+        "system_fingerprint": "ov-1",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "one"},
+                "logprobs": None,
+                "finish_reason": "stop",
+            },
+            {
+                "index": 1,
+                "message": {"role": "assistant", "content": "é"},
+                "logprobs": {
+                    "content": [
+                        {"token": "é", "logprob": -0.5, "bytes": [195, 169], "top_logprobs": []}
+                    ],
+                    "refusal": None,
+                },
+                "finish_reason": "length",
+            },
+        ],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
+        "timings": {
+            "prompt_n": 10,
+            "prompt_ms": 200.0,
+            "prompt_per_second": 50.0,
+            "predicted_n": 3,
+            "predicted_ms": 100.0,
+            "predicted_per_second": 30.0,
+        },
+    }
+
+
+def test_times_of_nothing_are_no_division_by_zero() -> None:
+    done = Completion((), Usage(0, 0), Timings(0, 0.0, 0, 0.0))
+    assert complete(head(), done)["timings"]["predicted_per_second"] == 0
+
+
+def test_every_answer_has_an_id_of_its_own() -> None:
+    first, second = heading(body(), "a"), heading(body(), "a")
+    assert first.id != second.id
+    assert first.id.startswith("chatcmpl-")
+    assert isinstance(first.created, int)
+
+
+# Streams.
+
+
+async def events(*said: Event) -> AsyncGenerator[Event]:
+    for event in said:
+        yield event
+
+
+async def chunks(heading: Heading, *said: Event) -> list[dict[str, Any]]:
+    """The objects of a stream, whose end is checked to be there once."""
+    data = [d async for d in stream(heading, events(*said))]
+    assert data[-1] == "[DONE]"
+    assert data.count("[DONE]") == 1
+    return [json.loads(d) for d in data[:-1]]
+
+
+USUAL: list[Event] = [Role(), Text("Hel"), Text("lo"), Finish("stop"), Done(Usage(10, 3), TIMINGS)]
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_role_texts_reason_and_done() -> None:
+    said = await chunks(head(), *USUAL)
+    assert [c["choices"][0]["delta"] for c in said] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hel"},
+        {"content": "lo"},
+        {},
+    ]
+    assert [c["choices"][0]["finish_reason"] for c in said] == [None, None, None, "stop"]
+    assert not [c for c in said if "usage" in c]
+
+
+@pytest.mark.anyio
+async def test_every_chunk_repeats_the_heading() -> None:
+    for chunk in await chunks(head(include_usage=True), *USUAL):
+        assert {key: chunk[key] for key in ("id", "object", "created", "model")} == {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1700000000,
+            "model": "a",
+        }
+        assert chunk["system_fingerprint"] == "ov-1"
+
+
+@pytest.mark.anyio
+async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
+    said = await chunks(head(include_usage=True), *USUAL)
+    assert [c["usage"] for c in said[:-1]] == [None] * 4
+    assert said[-1]["choices"] == []
+    assert said[-1]["usage"] == {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("include_usage", [False, True])
+async def test_the_timings_are_in_the_last_chunk(include_usage: bool) -> None:
+    said = await chunks(head(include_usage=include_usage), *USUAL)
+    assert [index for index, c in enumerate(said) if "timings" in c] == [len(said) - 1]
+    assert said[-1]["timings"]["predicted_per_second"] == 30.0
+
+
+@pytest.mark.anyio
+async def test_each_choice_has_its_role_its_texts_and_its_reason() -> None:
+    said = await chunks(
+        head(choices=2),
+        Role(),
+        Text("a", 0),
+        Text("b", 1),
+        Finish("stop", 0),
+        Text("c", 1),
+        Finish("length", 1),
+        Done(Usage(10, 3), TIMINGS),
+    )
+    choices = [c["choices"][0] for c in said]
+    for index, text, reason in ((0, "a", "stop"), (1, "bc", "length")):
+        own = [c for c in choices if c["index"] == index]
+        assert own[0]["delta"] == {"role": "assistant", "content": ""}
+        assert "".join(c["delta"].get("content", "") for c in own) == text
+        assert [c["finish_reason"] for c in own if c["finish_reason"]] == [reason]
+        assert own[-1]["finish_reason"] == reason
+
+
+@pytest.mark.anyio
+async def test_logprobs_stand_with_their_text() -> None:
+    said = await chunks(head(), Role(), Text("é", 0, (TokenLogprob("é", -0.5),)), *USUAL[3:])
+    assert said[1]["choices"][0]["logprobs"]["content"][0]["logprob"] == -0.5
+    assert said[0]["choices"][0]["logprobs"] is None
+
+
+@pytest.mark.anyio
+async def test_text_goes_out_as_it_is() -> None:
+    data = [d async for d in stream(head(), events(Role(), Text("🙂\n\ndata: x"), *USUAL[3:]))]
+    assert "🙂" in data[1]
+    assert "\n" not in data[1]
+
+
+# Errors.
+
+
+def test_an_error_has_openais_shape() -> None:
+    assert error(ContextTooLong(100, 200)) == {
+        "error": {
+            "message": "This model's maximum context length is 100 tokens. However, your messages "
+            "resulted in 200 tokens. Please reduce the length of the messages.",
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "context_length_exceeded",
+        }
+    }
+    assert error(QueueFull("full"))["error"]["param"] is None
