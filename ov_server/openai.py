@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "chat_template": ((), _NEVER),
     "documents": ((), _NOT_YET),
     "truncate_prompt_tokens": ((), "is refused: a prompt is never cut; leave it out"),
-    "n_predict": ((-1,), "is llama.cpp's name; say max_tokens"),
+    "n_predict": ((-1,), "is llama.cpp's name: leave it out and say max_tokens"),
     "include_stop_str_in_output": ((False,), _NEVER),
     "skip_special_tokens": ((True,), _NEVER),
     "prompt_logprobs": ((0,), _NEVER),
