@@ -21,7 +21,7 @@ from ov_server.launch import launch
 from ov_server.logs import set_up_logging
 from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
-from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, inspect
+from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
 from ov_server.settings import Settings, misspelt, read_settings
 from ov_server.slots import Clock, Slot, key_of, log_load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
@@ -183,6 +183,9 @@ class Models:
             for gone in [s for s in self._slots.values() if s.entry.name not in known]:
                 self._retire(gone)
         slot = self._slots.get(entry.name)
+        seen = glance(entry.path)
+        if slot is not None and slot.entry is entry and slot.seen == seen and not slot.failed:
+            return slot
         try:
             files = inspect(entry.path)
         except LoadFailed:
@@ -190,7 +193,7 @@ class Models:
                 return slot  # in memory, whatever became of its files
             raise
         key = key_of(entry, files, self._settings)
-        if slot is not None and (slot.key != key or (slot.engine and slot.engine.failed)):
+        if slot is not None and (slot.key != key or slot.failed):
             self._retire(slot)
             slot = None
         if slot is None:
@@ -198,7 +201,7 @@ class Models:
             slot = Slot(entry, key, size, asyncio.get_running_loop().create_future())
             self._slots[entry.name] = slot
             slot.fill = asyncio.create_task(self._fill(slot, files))
-        slot.entry = entry
+        slot.entry, slot.seen = entry, seen
         return slot
 
     async def _fill(self, slot: Slot, files: ModelFiles) -> None:

@@ -49,6 +49,20 @@ def embedded_model() -> Path | None:
     return next((f for folder in folders or () for f in sorted(Path(folder).glob("*.gguf"))), None)
 
 
+def glance(path: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """What a few stats tell of a model: another answer means that it has to be inspected anew."""
+    inside = () if path.suffix == ".gguf" else ("openvino_model.xml", "openvino_model.bin")
+    return tuple(_sign(each) for each in (path, *(path / name for name in inside)))
+
+
+def _sign(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
 def inspect(path: Path) -> ModelFiles:
     """Looks at every file of the model. Raises LoadFailed, with the remedy, when it is none."""
     try:

@@ -32,6 +32,8 @@ class Slot:
     size: int
     """Bytes of weights and KV cache."""
     ready: asyncio.Future[Engine]
+    seen: object = None
+    """What a glance at the files told when the slot was last found to be current."""
     leases: int = 0
     used_at: float = 0.0
     loading: bool = False
@@ -45,6 +47,10 @@ class Slot:
         ready = self.ready
         loaded = ready.done() and not ready.cancelled() and ready.exception() is None
         return ready.result() if loaded else None
+
+    @property
+    def failed(self) -> bool:
+        return self.engine is not None and self.engine.failed
 
     @property
     def state(self) -> str:

@@ -18,6 +18,7 @@ from ov_server.modelfiles import (
     context_length,
     embedded_model,
     generation_defaults,
+    glance,
     inspect,
     tree_size,
 )
@@ -188,3 +189,21 @@ def test_the_size_of_a_tree_counts_every_file(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(bytes(7))
     (tmp_path / "gone").symlink_to(tmp_path / "nothing")
     assert tree_size(tmp_path) == 77
+
+
+def test_a_glance_tells_a_replaced_file_from_an_untouched_one(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"one")
+    before = glance(file)
+    assert glance(file) == before
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"two")
+    other.replace(file)
+    assert glance(file) != before
+
+
+def test_a_glance_tells_rewritten_weights_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "openvino_model.xml").write_text("x")
+    before = glance(tmp_path)
+    (tmp_path / "openvino_model.xml").write_text("longer")
+    assert glance(tmp_path) != before
