@@ -1,0 +1,1 @@
+"""The real model behind a real server on a real socket."""
