@@ -14,14 +14,16 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from ov_server import __version__, failures, openai
 from ov_server.core import ChatRequest, Engine, EngineStats, Event
-from ov_server.entries import Entry, RegistryState, changes, entry_of, parse_registry
-from ov_server.errors import LoadFailed, ModelNotFound, ServerError, Unavailable
+from ov_server.entries import Entry, RegistryState, entry_of
+from ov_server.errors import LoadFailed, ModelNotFound, QueueFull, ServerError, Unavailable
 from ov_server.eviction import make_room
 from ov_server.launch import launch
 from ov_server.logs import set_up_logging
 from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
+from ov_server.registryfile import RegistryFile
+from ov_server.routes import look
 from ov_server.settings import Settings, misspelt, read_settings
 from ov_server.slots import Clock, Slot, key_of, log_load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
@@ -34,33 +36,39 @@ log = logging.getLogger("ov_server")
 
 
 class Registry:
-    """Names to entries, read again when the file is another one: a stat a look-up, a parse when
-    it changed. A file that can't be understood takes nothing away."""
+    """Names to entries. The file is read again when it is another one: a stat a look-up, a parse
+    when it changed; a file that can't be understood takes nothing away."""
 
     def __init__(self, path: Path, model_path: Path | None = None):
         self.path = path
-        self.state = RegistryState()
-        self.error: str | None = None
-        self._signature: tuple[int, ...] | None = None
-        self._text: bytes | None = None
+        self._file = RegistryFile(path)
         self._fallback = entry_of(model_path) if model_path else None
         embedded = embedded_model()
         self._embedded = entry_of(embedded, EMBEDDED_NAME) if embedded else None
-        self._read()
+
+    @property
+    def state(self) -> RegistryState:
+        """What the file said when it was last understood."""
+        return self._file.state
+
+    @property
+    def error(self) -> str | None:
+        """Why the file can't be understood now."""
+        return self._file.error
 
     def find(self, name: str) -> Entry:
         """The entry of a name or an alias. Raises ModelNotFound, which lists the names."""
-        self._refresh()
+        self._file.refresh()
         if name not in self.state.names:
-            self._read()  # the file's clock may be too coarse to tell that it changed
+            self._file.read()  # the file's clock may be too coarse to tell that it changed
         entry = self.state.names.get(name) or self._unregistered(name)
         if entry is None:
-            raise ModelNotFound(name, [e.name for e in self.entries()])
+            raise ModelNotFound(name, [e.name for e in self.entries()], self._trouble(name))
         return entry
 
     def entries(self) -> list[Entry]:
         """All models; the one of OV_MODEL_PATH is the last, the embedded one stands alone."""
-        self._refresh()
+        self._file.refresh()
         entries = [self.state.entries[name] for name in sorted(self.state.entries)]
         if self._fallback is not None and self._fallback.name not in self.state.names:
             return [*entries, self._fallback]
@@ -73,44 +81,11 @@ class Registry:
             log.warning("no model '%s': '%s' answers", name[:200], self._fallback.name)
         return self._fallback
 
-    def _refresh(self) -> None:
-        if self._sign() != self._signature:
-            self._read()
-
-    def _sign(self) -> tuple[int, ...] | None:
-        try:
-            stat = self.path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError:
-            return (-1,)
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-    def _read(self) -> None:
-        self._signature = self._sign()
-        try:
-            text = self.path.read_bytes() if self._signature else b'{"version":1,"models":{}}'
-            if text == self._text:
-                return
-            state = parse_registry(text, self.path.parent)
-        except OSError as error:
-            self._keep(f"it can't be read ({error.strerror}); mend its permissions")
-        except ValueError as error:
-            self._keep(f"it is not a registry ({error}); mend it, or convert a model again")
-        else:
-            self._take(text, state)
-
-    def _keep(self, error: str) -> None:
-        if error != self.error:
-            log.error("registry %s: %s; the models it had stay", self.path, error)
-        self._text, self.error = None, error
-
-    def _take(self, text: bytes, state: RegistryState) -> None:
-        if said := changes(self.state, state):
-            log.info("registry %s: %s", self.path, said)
-        for name, mistake in state.mistakes.items():
-            log.error("registry entry '%s' is left out: %s", name, mistake)
-        self._text, self.state, self.error = text, state, None
+    def _trouble(self, name: str) -> str | None:
+        """Why a name may be missing that its owner expects to be there."""
+        if mistake := self.state.mistakes.get(name):
+            return f"Its registry entry is left out: {mistake}."
+        return "The registry can't be read: see /health." if self.error else None
 
 
 # The models in memory.
@@ -170,6 +145,8 @@ class Models:
             if self._crowded and slot.engine and not slot.entry.pinned:
                 await self._change()  # a model waits for room: nobody overtakes it
                 continue
+            if slot.leases >= self._settings.max_running + self._settings.max_queue:
+                raise QueueFull("Too many requests wait for this model. Try again later.")
             slot.leases += 1
             if slot.timer is not None:
                 slot.timer = slot.timer.cancel()
@@ -194,6 +171,8 @@ class Models:
             raise
         key = key_of(entry, files, self._settings)
         if slot is not None and (slot.key != key or slot.failed):
+            if slot.engine and not slot.failed and self._still_leaving(entry.name):
+                return slot  # files that go on changing must not pile up engines
             self._retire(slot)
             slot = None
         if slot is None:
@@ -203,6 +182,9 @@ class Models:
             slot.fill = asyncio.create_task(self._fill(slot, files))
         slot.entry, slot.seen = entry, seen
         return slot
+
+    def _still_leaving(self, name: str) -> bool:
+        return any(slot.entry.name == name for slot in self._leaving)
 
     async def _fill(self, slot: Slot, files: ModelFiles) -> None:
         """Loads a slot's engine when its turn has come and there is room."""
@@ -268,7 +250,17 @@ class Models:
         elif slot.retired:
             self._retire(slot)
         elif seconds and not slot.entry.pinned:
-            slot.timer = self._clock.call_later(seconds, self._retire, slot)
+            slot.timer = self._clock.call_later(seconds, self._idle, slot)
+
+    def _idle(self, slot: Slot) -> None:
+        """The idle time is over, unless the registry says otherwise by now."""
+        with suppress(ServerError):
+            entry = self._registry.find(slot.entry.name)
+            if entry is not slot.entry:
+                slot.entry = entry
+                self._settle(slot)
+                return
+        self._retire(slot)
 
     def _retire(self, slot: Slot) -> asyncio.Task[None] | None:
         """Takes a slot from its name; it is freed now, or when its last lease has ended."""
@@ -316,7 +308,13 @@ class Models:
         return dict(self._slots)
 
     def stats(self) -> dict[str, EngineStats]:
-        return {n: s.engine.stats() for n, s in self._slots.items() if s.engine}
+        """By name; engines that were replaced and still work count with the new one."""
+        stats: dict[str, EngineStats] = {}
+        for slot in self._all():
+            if slot.engine and not slot.closed:
+                name = slot.entry.name
+                stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
+        return stats
 
     async def warm(self, name: str) -> None:
         """Loads a model ahead of its first request; a failure is in the log."""
@@ -342,42 +340,28 @@ class Models:
 router = APIRouter()
 
 
-def look(path: str, *same: str) -> Callable[[Any], Any]:
-    """A route for GET and HEAD, and other paths to it that the API's description leaves out."""
-
-    def add(endpoint: Any) -> Any:
-        router.get(path)(endpoint)
-        for also in same:
-            router.get(also, include_in_schema=False)(endpoint)
-        for each in (path, *same):
-            router.head(each, include_in_schema=False)(endpoint)
-        return endpoint
-
-    return add
-
-
-@look("/health")
+@look(router, "/health")
 async def health(request: Request) -> dict[str, Any]:
     return request.app.state.status.health()
 
 
-@look("/health/ready")
+@look(router, "/health/ready")
 async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@look("/metrics")
+@look(router, "/metrics")
 async def metrics(request: Request) -> Response:
     return Response(request.app.state.figures.text(), media_type="text/plain; version=0.0.4")
 
 
-@look("/v1/models", "/models")
+@look(router, "/v1/models", "/models")
 async def list_models(request: Request) -> dict[str, Any]:
     state = request.app.state
     return await asyncio.to_thread(state.status.cards, state.registry.entries())
 
 
-@look("/v1/models/{name:path}", "/models/{name:path}")
+@look(router, "/v1/models/{name:path}", "/models/{name:path}")
 async def show_model(name: str, request: Request) -> dict[str, Any]:
     state = request.app.state
     return await asyncio.to_thread(state.status.card, state.registry.find(name))
@@ -407,23 +391,21 @@ async def answer(models: Models, name: str, request: ChatRequest) -> AsyncGenera
             yield event
 
 
-def create_app(
-    settings: Settings | None = None, load: Loader = load, probe: Probe = probe_device
-) -> FastAPI:
-    """The app; without settings it reads the environment when it starts."""
+def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_device) -> FastAPI:
+    """The app. It reads no file and starts nothing before its lifespan does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         state = app.state
-        state.settings = chosen = settings or read_settings()
-        set_up_logging(chosen.log_level, chosen.log_format)
+        state.settings = settings
+        set_up_logging(settings.log_level, settings.log_format)
         for said in misspelt():
             log.warning("%s", said)
-        log.info("ov-llm-server %s", __version__, extra={"facts": chosen.model_dump(mode="json")})
-        state.registry = Registry(chosen.registry_path, chosen.model_path)
-        state.models = Models(state.registry, chosen, load)
-        device = Device(chosen.device)
-        state.status = Status(state.registry, state.models.slots, device)
+        log.info("ov-llm-server %s", __version__, extra={"facts": settings.model_dump(mode="json")})
+        state.registry = Registry(settings.registry_path, settings.model_path)
+        state.models = Models(state.registry, settings, load)
+        device = Device(settings.device)
+        state.status = Status(state.registry, state.models.slots, state.models.stats, device)
         state.figures.gauges(state.models.stats)
         tasks = [asyncio.create_task(device.look(probe))]
         pinned = [entry.name for entry in state.registry.entries() if entry.pinned]
@@ -432,7 +414,14 @@ def create_app(
         await state.models.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = FastAPI(title="ov-llm-server", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="ov-llm-server",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+    )
     app.state.figures = Figures()
     failures.handle(app)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
@@ -440,8 +429,8 @@ def create_app(
     return app
 
 
-app = create_app()
+at = read_settings()
+app = create_app(at)
 
 if __name__ == "__main__":
-    at = read_settings()
     launch(app, [e.name for e in Registry(at.registry_path, at.model_path).entries()])

@@ -203,7 +203,7 @@ class Batch:
         leader = job.leader
         if leader is not None and not (leader.ended or leader.cancelled or leader.generated):
             return False
-        if self._reader is not None and len(job.tokens) - job.read > self._slice:
+        if self._reader is not None and job.unread > self._slice:
             return False  # one prompt is read in parts at a time; short ones need not wait for it
         if self._on_trial() and (job.suspect or not job.generated):
             return all(other.proven for other in self._active.values())
@@ -276,18 +276,18 @@ class Batch:
             job.logprobs += _logprobs(output, text)
         text, stopped = job.stops.feed(text)
         if stopped:
-            job.logprobs.clear()
+            job.logprobs = _covering(job.logprobs, text)
         self._say(job, text)
         if stopped or output.finish:
             reason = "stop" if stopped or output.finish == "stop" else "length"
             if not stopped:
-                self._say(job, job.rest(self._decode))
+                self._say(job, job.rest(self._decode), last=True)
             self._leave(job)
             self._memory.remember(job.tokens)
             job.end(reason, now)
 
-    def _say(self, job: Job, text: str) -> None:
-        if text:
+    def _say(self, job: Job, text: str, *, last: bool = False) -> None:
+        if text or (last and job.logprobs):
             job.call.put(Text(text, job.index, tuple(job.logprobs)))
             job.logprobs.clear()
 
@@ -303,7 +303,7 @@ class Batch:
             return
         [job] = dropped
         if job.generated:
-            self._say(job, job.rest(self._decode))
+            self._say(job, job.rest(self._decode), last=True)
             job.end("length", time.monotonic())
             deliver([job.call])
         else:
@@ -337,6 +337,7 @@ class Batch:
     def _requeue(self, jobs: Iterable[Job]) -> None:
         going_on = []
         for job in jobs:
+            job.read = 0
             if job.plan.json_schema is not None and job.generated:
                 _fail(job, _interrupted())
             else:
@@ -374,6 +375,14 @@ def _fail(job: Job, error: ServerError) -> None:
     job.ended = True
     job.call.put(error)
     deliver([job.call])
+
+
+def _covering(logprobs: list[TokenLogprob], text: str) -> list[TokenLogprob]:
+    """Those of the tokens that `text` came of, when a stop string cut off the rest."""
+    kept: list[TokenLogprob] = []
+    while len(kept) < len(logprobs) and sum(len(lp.text) for lp in kept) < len(text):
+        kept.append(logprobs[len(kept)])
+    return kept
 
 
 def _logprobs(output: Output, text: str) -> list[TokenLogprob]:

@@ -104,6 +104,8 @@ class Timings:
 class Role:
     """The request is accepted; comes before the prompt is read."""
 
+    prompt_tokens: int = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -181,6 +183,15 @@ class EngineStats:
     waiting: int = 0
     kv_usage: float = 0.0
     rebuilds: int = 0
+
+    def plus(self, other: "EngineStats") -> "EngineStats":
+        """Both together; the fuller KV cache counts."""
+        return EngineStats(
+            self.running + other.running,
+            self.waiting + other.waiting,
+            max(self.kv_usage, other.kv_usage),
+            self.rebuilds + other.rebuilds,
+        )
 
 
 class Engine(Protocol):

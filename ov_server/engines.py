@@ -5,6 +5,8 @@ it is itself imported only when a model is loaded.
 import asyncio
 import logging
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
+import openvino_tokenizers
 
 from . import cache
 from .batch import Batch, Pipeline
@@ -29,15 +32,20 @@ from .core import (
 )
 from .detokenizer import Window
 from .entries import Entry
-from .errors import BadRequest, ContextTooLong, LoadFailed, QueueFull, said
+from .errors import BadRequest, ContextTooLong, LoadFailed, said
 from .jobs import Call, Job, Plan
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Paged, Serial, generation_config
-from .prompt import open_ended, template_messages
+from .prompt import Turn, open_ended, template_messages
 from .settings import Settings
 
 log = logging.getLogger(__name__)
+
+_CONVERSION = 2
+"""Counts the ways in which GGUF files have been converted; what another way made is left behind."""
+_NEVER_CUT = 2**30
+"""Tokens above which a tokenizer may cut: it would drop them without a word."""
 
 
 def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEngine":
@@ -48,6 +56,7 @@ def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEng
     device, warning = choose_device(entry.device or settings.device)
     try:
         path = openvino_folder(files, settings.cache_dir)
+        cache.prune(settings.cache_dir, settings.cache_gb, keep=path)
         try:
             return TextEngine(entry, files, path, settings, device, warning)
         except Exception as error:
@@ -88,30 +97,52 @@ def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
     """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
     if not files.is_gguf:
         return files.path
-    return cache.folder(cache_dir / "gguf" / files.stamp, lambda f: _convert_gguf(files, f))
+    made = cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
+    return cache.folder(made, lambda folder: _convert_gguf(files, folder))
 
 
 def _convert_gguf(files: ModelFiles, folder: Path) -> None:
-    """The runtime writes the OpenVINO model beside the GGUF file, so it is shown a link to it."""
+    """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
     started = time.monotonic()
-    link = folder / "model.gguf"
+    link = folder / "model.gguf"  # the runtime writes the OpenVINO model beside what it reads
     link.symlink_to(files.path.resolve())
-    try:
-        save = {"enable_save_ov_model": True}
-        config = genai.SchedulerConfig()
-        genai.ContinuousBatchingPipeline(link, config, "CPU", save, save)
-    except Exception as error:
-        raise LoadFailed(
-            f"The GGUF file '{files.path.name}' can't be read: {said(error)}. OpenVINO "
-            "reads llama and qwen families in common quantisations; convert others with "
-            "ov-convert-model."
-        ) from error
-    finally:
-        link.unlink()
-        give_memory_back()
-    log.info(
-        "made '%s' into an OpenVINO model in %.1f s", files.path.name, time.monotonic() - started
+    command = [sys.executable, "-m", __name__, str(link)]
+    run = subprocess.run(
+        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
     )
+    link.unlink()
+    if run.returncode:
+        why = run.stderr.strip().splitlines()[-1:] if run.returncode > 0 else []
+        raise LoadFailed(
+            f"The GGUF file '{files.path.name}' can't be read: "
+            f"{why[0] if why else 'the runtime crashes on it, so it is probably cut short'}. "
+            "Download it again; OpenVINO reads the llama and qwen families."
+        )
+    seconds = time.monotonic() - started
+    log.info("made '%s' into an OpenVINO model in %.1f s", files.path.name, seconds)
+
+
+def convert_gguf(path: Path) -> None:
+    """Writes an OpenVINO model and tokenizer beside a GGUF file."""
+    save = {"enable_save_ov_model": True}
+    genai.ContinuousBatchingPipeline(path, genai.SchedulerConfig(), "CPU", save, save)
+    _uncut(path.parent / "openvino_tokenizer.xml")
+
+
+def _uncut(tokenizer: Path) -> None:
+    """The runtime gives a GGUF file's tokenizer a limit of 8192 tokens, whatever the model's, and
+    drops what comes before: takes the limit out."""
+    core = ov.Core()
+    core.add_extension(openvino_tokenizers._ext_path)
+    model = core.read_model(tokenizer)
+    for node in model.get_ops():
+        if node.get_type_name() == "Minimum":
+            limit = ov.opset13.constant(2**31 - 1, dtype=np.int32)
+            node.input(1).replace_source_output(limit.output(0))
+    part = tokenizer.with_name("uncut.xml")
+    ov.save_model(model, part, compress_to_fp16=False)
+    for suffix in (".xml", ".bin"):
+        part.with_suffix(suffix).replace(tokenizer.with_suffix(suffix))
 
 
 class TextEngine:
@@ -132,7 +163,7 @@ class TextEngine:
         self._settings = settings
         self._kv_cache_gb = entry.kv_cache_gb or settings.kv_cache_gb
         self._capacity = 0
-        self._accepted = 0
+        self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = genai.Tokenizer(path)
         self._batch = Batch(
@@ -147,32 +178,33 @@ class TextEngine:
 
     def _make_pipeline(self) -> Pipeline:
         """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
-        settings = self._settings
-        properties: dict[str, Any] = {}
+        # mapped weights would take the process down when somebody overwrites the file
+        properties: dict[str, Any] = {"ENABLE_MMAP": False}
         if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
-            cache.prune(settings.cache_dir, settings.cache_gb)
-            properties["CACHE_DIR"] = str(settings.cache_dir / "kernels")
+            properties["CACHE_DIR"] = str(self._settings.cache_dir / "kernels")
         try:
-            paged = Paged(
-                self._path,
-                self._tokenizer,
-                self.device,
-                properties,
-                kv_cache_gb=self._kv_cache_gb,
-                chunk=settings.prefill_chunk,
-            )
-            self._capacity = paged.warm_up()
-            return paged
+            return self._make_paged(properties)
         except Exception as error:
             reason = said(error)
             try:
                 serial = Serial(self._path, self._tokenizer, self.device, properties)
             except Exception:
                 raise error from None
-            self.warning = (
-                f"one request at a time, since paged attention is not to be had: {reason}"
-            )
+            self._tells_logprobs = False
+            self.warning = f"one request at a time, since it has no paged attention: {reason}"
             return serial
+
+    def _make_paged(self, properties: dict[str, Any]) -> Paged:
+        paged = Paged(
+            self._path,
+            self._tokenizer,
+            self.device,
+            properties,
+            kv_cache_gb=self._kv_cache_gb,
+            chunk=self._settings.prefill_chunk,
+        )
+        self._capacity = paged.warm_up()
+        return paged
 
     @property
     def failed(self) -> bool:
@@ -188,15 +220,11 @@ class TextEngine:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         arrived = time.monotonic()
-        most = self._settings.max_running + self._settings.max_queue
-        if self._accepted + request.choices > most:
-            raise QueueFull("Too many requests wait for this model. Send the request again later.")
-        self._accepted += request.choices
         jobs: list[Job] = []
         try:
             prompt = await asyncio.to_thread(self._prompt, request)
             plan = self._plan(request, len(prompt))
-            yield Role()
+            yield Role(len(prompt))
             call = Call(asyncio.get_running_loop())
             jobs += self._jobs(call, prompt, plan, request, arrived)
             self._batch.submit(jobs)
@@ -208,26 +236,28 @@ class TextEngine:
                     break
             yield _done(prompt, jobs)
         finally:
-            self._accepted -= request.choices
             self._batch.cancel(job for job in jobs if not job.ended)
 
     def _prompt(self, request: ChatRequest) -> list[int]:
         """The prompt's token ids. The template writes the special tokens, so none are added."""
         rendered = self._render(request)
-        ids = self._tokenizer.encode(rendered, add_special_tokens=False).input_ids.data
+        encoded = self._tokenizer.encode(rendered, add_special_tokens=False, max_length=_NEVER_CUT)
+        ids = encoded.input_ids.data
         return np.asarray(ids).reshape(-1).tolist()
 
     def _render(self, request: ChatRequest) -> str:
-        messages = template_messages(request.messages)
-        try:
-            rendered = self._tokenizer.apply_chat_template(
+        options = dict(request.template_options)
+
+        def render(messages: list[Turn]) -> str:
+            return self._tokenizer.apply_chat_template(
                 messages,
                 add_generation_prompt=not request.continue_final,
-                extra_context=dict(request.template_options),
+                extra_context=options,
             )
-            if not request.continue_final:
-                return rendered
-            return open_ended(rendered, messages[-1]["content"])
+
+        messages = template_messages(request.messages)
+        try:
+            return open_ended(messages, render) if request.continue_final else render(messages)
         except (RuntimeError, ValueError) as error:
             raise BadRequest(
                 f"The model's chat template does not accept these messages: {said(error)}.",
@@ -236,6 +266,10 @@ class TextEngine:
 
     def _plan(self, request: ChatRequest, prompt_tokens: int) -> Plan:
         """Decides every parameter, within the model's limits."""
+        if request.logprobs and not self._tells_logprobs:
+            raise BadRequest(
+                f"On {self.device} the model tells no logprobs; leave it out.", param="logprobs"
+            )
         left = self.context_length - prompt_tokens
         if left <= 0:
             raise ContextTooLong(self.context_length, prompt_tokens)
@@ -282,3 +316,10 @@ def _done(prompt: list[int], jobs: list[Job]) -> Done:
             predicted_ms=(max(job.ended_at for job in jobs) - first) * 1e3,
         ),
     )
+
+
+if __name__ == "__main__":
+    try:
+        convert_gguf(Path(sys.argv[1]))
+    except Exception as error:
+        sys.exit(said(error))

@@ -71,19 +71,21 @@ def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
     entries: dict[str, Entry] = {}
     mistakes: dict[str, str] = {}
     for name, value in models.items():
+        shown = name.encode("utf-8", "replace").decode()
         try:
             entries[name] = _entry(name, value, folder)
         except ValidationError as error:
-            mistakes[name] = _told(error)
+            mistakes[shown] = _told(error)
         except ValueError as error:
-            mistakes[name] = str(error)
-    names = dict(entries)
-    for entry in entries.values():
+            mistakes[shown] = str(error)
+    owners = {name: name for name in entries}
+    for entry in list(entries.values()):
         for alias in entry.aliases:
-            if names.setdefault(alias, entry) is not entry:
-                mistakes[f"{entry.name} (alias {alias})"] = (
-                    "the name is taken; the alias is left out"
-                )
+            if (owner := owners.setdefault(alias, entry.name)) != entry.name:
+                mistakes[f"{entry.name} (alias {alias})"] = f"the name is taken by '{owner}'"
+        kept = [alias for alias in entry.aliases if owners[alias] == entry.name]
+        entries[entry.name] = entry.model_copy(update={"aliases": kept})
+    names = {name: entries[owner] for name, owner in owners.items()}
     return RegistryState(entries, names, mistakes)
 
 
@@ -102,6 +104,10 @@ def _models(text: str | bytes) -> dict[str, Any]:
 def _entry(name: str, value: Any, folder: Path) -> Entry:
     if not isinstance(value, dict):
         raise ValueError("it must be an object")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a surrogate pair, which is no character") from None
     entry = Entry.model_validate({**value, "name": name})
     try:
         path = entry.path.expanduser()

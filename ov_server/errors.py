@@ -12,6 +12,7 @@ ServerError
 └── Unavailable           503  no room can be made, or the server is stopping
 """
 
+import difflib
 import re
 
 
@@ -25,6 +26,7 @@ class ServerError(Exception):
     """Seconds after which the same request may succeed."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None):
+        message = message.encode("utf-8", "replace").decode()  # a name may hold half characters
         super().__init__(message)
         self.message = message
         self.param = param
@@ -57,11 +59,12 @@ class ModelNotFound(ServerError):
     kind = "invalid_request_error"
     code = "model_not_found"
 
-    def __init__(self, name: str, known: list[str]):
+    def __init__(self, name: str, known: list[str], trouble: str | None = None):
         names = ", ".join(known) or "none is registered yet"
-        super().__init__(
-            f"The model '{name[:200]}' does not exist. Models here: {names}.", param="model"
-        )
+        like = difflib.get_close_matches(name[:200], known, 1)
+        hint = trouble or (f"Is '{like[0]}' meant?" if like else None)
+        said = f"The model '{name[:200]}' does not exist. Models here: {names}."
+        super().__init__(f"{said} {hint}" if hint else said, param="model")
 
 
 class NotFound(ServerError):
@@ -101,8 +104,13 @@ _PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:
 """A source file and line, as the runtime puts before its messages."""
 
 
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s\"'/]+/)+")
+"""The folders of an absolute path."""
+
+
 def said(error: BaseException) -> str:
     """What a runtime's error says, without its file names: they help nobody and name paths."""
     lines = [_PLACE.sub("", line).strip(" .\n") for line in str(error).splitlines()]
+    lines = [_PATH.sub("", line) for line in lines]
     telling = [line for line in lines if line and not line.startswith("Check '")]
     return (telling or [type(error).__name__])[0][:300]

@@ -37,7 +37,10 @@ def make_room(size: int, loaded: Sequence[Loaded], *, most: int, memory: float |
     if memory is not None and size + sum(m.size for m in kept) > memory:
         beside = " beside the pinned models" if kept else ""
         needs = f"it needs {size / 1e9:.1f} GB{beside}"
-        return Room(refusal=f"{needs}, and OV_MEMORY_LIMIT_GB is {memory / 1e9:g}")
+        return Room(
+            refusal=f"{needs}, and OV_MEMORY_LIMIT_GB is "
+            f"{memory / 1e9:g}: raise it, or lower the entry's kv_cache_gb"
+        )
     leaving: list[str] = []
     stay = list(loaded)
     idle = (m for m in loaded if not m.busy and not m.pinned and not m.retired)

@@ -15,6 +15,9 @@ from .wire import error_response
 log = logging.getLogger(__name__)
 
 
+_ROUTES = "POST /v1/chat/completions, GET /v1/models, /health, /metrics and /openapi.json"
+
+
 def handle(app: FastAPI) -> None:
     """Registers the handlers; FastAPI's own bodies never reach a client."""
     app.add_exception_handler(ServerError, _known)
@@ -56,7 +59,7 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
     known: dict[int, ServerError] = {
-        404: NotFound(f"There is no {request.method} {path}. SERVICE_SPEC.md lists the routes."),
+        404: NotFound(f"There is no {request.method} {path}. There are {_ROUTES}."),
         405: MethodNotAllowed(f"{request.method} is not for {path}."),
         400: BadRequest("The body is not JSON that can be read."),
     }
@@ -68,19 +71,23 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = max(error.errors(), key=lambda p: len(p["loc"]))  # of a union, the one meant
-    kind = request.headers.get("content-type", "")
     if problem["type"] == "json_invalid":
-        said = (
-            f"The body is not valid JSON: {problem.get('ctx', {}).get('error', 'see its syntax')}."
-        )
-        return _respond(request, BadRequest(said))
-    if problem["loc"] == ("body",) and "json" not in kind:
-        return _respond(
-            request, BadRequest("Send JSON with the header Content-Type: application/json.")
-        )
+        where = f"{problem.get('ctx', {}).get('error')} at character {problem['loc'][-1]}"
+        return _respond(request, BadRequest(f"The body is not valid JSON: {where}."))
     param = _param(problem["loc"])
-    said = problem["msg"].removeprefix("Value error, ")
-    return _respond(request, BadRequest(f"{param}: {said}." if param else f"{said}.", param=param))
+    if param is None:
+        said = "Send a JSON object, with the header Content-Type: application/json."
+    else:
+        said = f"{param}: {_PLAIN.get(problem['type'], problem['msg'])}."
+    return _respond(request, BadRequest(said, param=param))
+
+
+_PLAIN = {
+    "missing": "it is required, and is missing",
+    "too_short": "it must hold at least one item",
+    "string_unicode": "it holds half a surrogate pair, which is no character",
+}
+"""Pydantic's messages that only programmers understand, in plain words."""
 
 
 def _param(loc: tuple[str | int, ...]) -> str | None:

@@ -142,6 +142,11 @@ class Job:
         return self.prompt + self.generated
 
     @property
+    def unread(self) -> int:
+        """Tokens that are not in the cache yet, as far as that is known."""
+        return len(self.prompt) + len(self.generated) - self.read
+
+    @property
     def streaming(self) -> bool:
         return self.first_token_at > 0
 

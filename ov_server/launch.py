@@ -1,6 +1,7 @@
 """`python main.py`: says what it does and where it listens, then hands over to uvicorn."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,13 +26,15 @@ def launch(app: ASGIApp, models: Sequence[str]) -> None:
     if models:
         _say(f"Try it:\n\n{_curl(address, models[0])}\n")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.Server(config).run(sockets=[listener])
 
 
 def _address() -> tuple[str, int]:
     """HOST and PORT. SystemExit, in one line, when PORT is no port."""
     port = os.environ.get("PORT") or "9000"
-    if not port.isdigit() or not 0 <= int(port) < 65536:
+    if not port.isdigit() or not 0 < int(port) < 65536:
         raise SystemExit(f"PORT={port} is not a port: choose a number from 1 to 65535.")
     return os.environ.get("HOST") or "0.0.0.0", int(port)
 

@@ -14,7 +14,13 @@ class TextLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         facts = getattr(record, "facts", {})
         said = [f"{k}={v}" for k, v in facts.items() if v is not None]
-        return " ".join([super().formatMessage(record), *said])
+        line = " ".join([super().formatMessage(record), *said])
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(char: str) -> str:
+    """A client's words must not look like lines of the log, or move the terminal's cursor."""
+    return char if char.isprintable() else ascii(char)[1:-1]
 
 
 class JsonLines(logging.Formatter):

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .core import Done, EngineStats, Event, Text
+from .core import Done, EngineStats, Event, Role, Text
 from .errors import ServerError
 
 log = logging.getLogger("ov_server.requests")
@@ -120,6 +120,9 @@ class Record:
                     elif self.first_token_s is None:
                         self.first_token_s = now - self.started
                     last[event.index] = now
+                    self.answer_tokens += 1  # a piece is most often one token; Done has the count
+                elif isinstance(event, Role):
+                    self.prompt_tokens = event.prompt_tokens
                 elif isinstance(event, Done):
                     self._count(event)
                 yield event

@@ -71,15 +71,21 @@ def inspect(path: Path) -> ModelFiles:
             if path.suffix != ".gguf":
                 raise LoadFailed(
                     f"'{path.name}' is neither an OpenVINO model folder nor a .gguf file. "
-                    "Convert the model with ov-convert-model, or register a .gguf file."
+                    "Correct its path in the registry."
                 )
+        elif not path.is_dir():
+            raise LoadFailed(
+                f"There is no '{path.name}' where the registry says. Put the model there, or "
+                "correct its path in the registry."
+            )
         else:
-            files, form = [f for f in path.rglob("*") if f.is_file()], "ir"
+            files, form = [], "ir"
             if not (path / "openvino_model.xml").is_file():
                 raise LoadFailed(
-                    f"The model folder '{path.name}' holds no openvino_model.xml (or is gone). "
+                    f"The model folder '{path.name}' holds no openvino_model.xml. "
                     "Convert the model again, or correct its path in the registry."
                 )
+            files = [f for f in path.iterdir() if f.is_file()]
         stats = [(f.name, f.stat()) for f in sorted(files)]
     except OSError as error:
         raise LoadFailed(f"The files of '{path.name}' can't be read: {error.strerror}.") from error
@@ -131,7 +137,7 @@ def generation_defaults(files: ModelFiles) -> Sampling:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -3,9 +3,10 @@
 Owns their names, synonyms and bounds.
 """
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from .core import Sampling
 
@@ -33,12 +34,15 @@ class Parameters(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     ignore_eos: bool | None = None
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        most = self.max_completion_tokens or self.max_tokens
-        if most is not None and (self.min_tokens or 0) > most:
-            raise ValueError(f"min_tokens ({self.min_tokens}) is more than max_tokens ({most})")
-        return self
+    @field_validator("min_tokens")
+    @classmethod
+    def _no_more_than_max(cls, least: int | None, info: ValidationInfo) -> int | None:
+        most = info.data.get("max_completion_tokens") or info.data.get("max_tokens")
+        if most is not None and (least or 0) > most:
+            raise PydanticCustomError(
+                "order", "it is more than max_tokens ({most})", {"most": most}
+            )
+        return least
 
     def sampling(self) -> Sampling:
         return Sampling(

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     max_running: int = Field(32, ge=1, le=256)
     """How many answers one model generates side by side; the others wait."""
 
-    prefill_chunk: int = Field(512, ge=32)
+    prefill_chunk: int = Field(256, ge=32)
     """Prompt tokens that one step reads when no other answer of the model is streaming."""
 
     prefill_slice: int = Field(32, ge=16)

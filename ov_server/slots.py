@@ -49,6 +49,11 @@ class Slot:
         return ready.result() if loaded else None
 
     @property
+    def closed(self) -> bool:
+        """Being freed, or gone."""
+        return self.free is not None
+
+    @property
     def failed(self) -> bool:
         return self.engine is not None and self.engine.failed
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from . import __version__
+from .core import EngineStats
 from .entries import Entry, RegistryState
 from .errors import LoadFailed, said
 from .modelfiles import ModelFiles, context_length, inspect
@@ -55,10 +56,15 @@ class Status:
     """Answers questions about the whole server. It only looks."""
 
     def __init__(
-        self, registry: RegistryView, slots: Callable[[], Mapping[str, Slot]], device: Device
+        self,
+        registry: RegistryView,
+        slots: Callable[[], Mapping[str, Slot]],
+        stats: Callable[[], Mapping[str, EngineStats]],
+        device: Device,
     ):
         self._registry = registry
         self._slots = slots
+        self._stats = stats
         self._device = device
         self._started = time.monotonic()
         self._contexts: dict[str, int] = {}
@@ -74,7 +80,7 @@ class Status:
         for name, engine in engines.items():
             if engine.warning and engine.warning != self._device.warning:
                 warnings.append(f"{name}: {engine.warning}")
-        stats = {name: engine.stats() for name, engine in engines.items()}
+        stats = self._stats()
         return {
             "status": "degraded" if warnings else "ok",
             "reasons": warnings,

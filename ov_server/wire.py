@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from .core import Completion, Event, collect
-from .errors import ServerError
+from .errors import ServerError, Unavailable
 from .metrics import Record
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,11 @@ class Answer(Response):
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self._record.outcome = "client left"
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait({work})
+            await self._fail(Unavailable("The server is stopping."), scope, receive, send)
+            raise
         finally:
             gone.cancel()
             if not work.done():

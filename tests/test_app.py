@@ -310,7 +310,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str | None]] = [
     ({"max_tokens": True}, "max_tokens"),
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ({"min_tokens": -1}, "min_tokens"),
-    ({"min_tokens": 5, "max_tokens": 2}, None),
+    ({"min_tokens": 5, "max_tokens": 2}, "min_tokens"),
     ({"seed": 2**70}, "seed"),
     ({"seed": "a"}, "seed"),
     ({"n": 0}, "n"),

@@ -44,8 +44,7 @@ def gguf(path: Path, architecture: str, key: str, kind: int, raw: bytes) -> Mode
 
 def test_a_folder_is_told_by_format_size_and_age(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "m", weights=1000)
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer" / "vocabulary").write_text("12345")
+    (folder / "vocabulary").write_text("12345")
     os.utime(folder / "config.json", (5e9, 5e9))
     files = inspect(folder)
     assert (files.format, files.is_gguf, files.path) == ("ir", False, folder)

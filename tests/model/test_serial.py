@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from ov_server.batch import Batch
-from ov_server.core import Finish, Sampling, Text
-from ov_server.errors import EngineFailed
+from ov_server.core import ChatRequest, Finish, Message, Sampling, Text, collect
+from ov_server.entries import entry_of
+from ov_server.errors import BadRequest, EngineFailed
 from ov_server.jobs import Call, Job, Plan
+from ov_server.modelfiles import inspect
+from ov_server.settings import Settings
 
 from .waiting import until
 
@@ -149,17 +152,28 @@ def test_a_grammar_that_does_not_compile_costs_only_its_own_job(
     assert not batch.failed
 
 
-def test_logprobs_are_the_models(batch: Batch, ids: Callable[[str], list[int]]) -> None:
-    async def run() -> None:
-        job = counting(ids, 6)
-        job.plan = Plan(GREEDY, 6, logprobs=True)
-        batch.submit([job])
-        found: list[float] = []
-        async for item in job.call.items():
-            if isinstance(item, Finish):
-                break
-            found += [token.logprob for token in item.logprobs]
-        assert len(found) == 6
-        assert min(found) < 0
+def test_a_device_without_paged_attention_is_told_and_answers(converted: Path) -> None:
+    from ov_server.engines import TextEngine
 
-    asyncio.run(run())
+    class Unpaged(TextEngine):
+        def _make_paged(self, properties: dict[str, Any]) -> Any:
+            raise RuntimeError("there is no paged attention here")
+
+    entry, files = entry_of(converted, "unpaged"), inspect(converted)
+    engine = Unpaged(entry, files, converted, Settings(device="CPU"), "CPU", None)
+    question = (Message("user", "What is the capital of France?"),)
+
+    async def run() -> None:
+        answer = await collect(
+            engine.chat(ChatRequest(question, GREEDY.over(Sampling(max_tokens=8))))
+        )
+        assert "Paris" in answer.choices[0].text
+        with pytest.raises(BadRequest, match="logprobs"):
+            await collect(engine.chat(ChatRequest(question, GREEDY, logprobs=True)))
+
+    try:
+        assert engine.warning
+        assert "no paged attention here" in engine.warning
+        asyncio.run(run())
+    finally:
+        engine.close()

@@ -1,0 +1,64 @@
+"""The registry's file: when it has to be read again, and what stays when it is broken."""
+
+import logging
+from pathlib import Path
+
+from .entries import RegistryState, changes, parse_registry
+
+log = logging.getLogger(__name__)
+
+_EMPTY = b'{"version":1,"models":{}}'
+
+
+class RegistryFile:
+    """The last state that could be understood, and why the file says no other one now."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.state = RegistryState()
+        self.error: str | None = None
+        self._signature: tuple[int, ...] | None = None
+        self._text: bytes | None = None
+        self.read()
+
+    def refresh(self) -> None:
+        """A stat; a read when time, size or inode are others than before."""
+        if self._sign() != self._signature:
+            self.read()
+
+    def read(self) -> None:
+        """Reads the file, and parses it when it says something else."""
+        self._signature = self._sign()
+        try:
+            text = self.path.read_bytes() if self._signature else _EMPTY
+            if text == self._text:
+                return
+            state = parse_registry(text, self.path.parent)
+        except OSError as error:
+            self._signature = (-1,)  # to be tried again: mended permissions change no signature
+            self._keep(f"it can't be read ({error.strerror}); mend its permissions")
+        except ValueError as error:
+            self._keep(f"it is not a registry ({error}); mend it, or convert a model again")
+        else:
+            self._take(text, state)
+
+    def _sign(self) -> tuple[int, ...] | None:
+        try:
+            stat = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return (-2,)
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def _keep(self, error: str) -> None:
+        if error != self.error:
+            log.error("registry %s: %s; the models it had stay", self.path, error)
+        self._text, self.error = None, error
+
+    def _take(self, text: bytes, state: RegistryState) -> None:
+        if said := changes(self.state, state):
+            log.info("registry %s: %s", self.path, said)
+        for name, mistake in state.mistakes.items():
+            log.error("registry entry '%s' is left out: %s", name, mistake)
+        self._text, self.state, self.error = text, state, None
