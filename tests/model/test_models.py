@@ -204,7 +204,7 @@ def test_a_folder_that_is_gone_is_told_with_its_remedy(house: House) -> None:
     house.register("gone", house.folder / "gone")
     failed = house.ask("gone")
     assert failed.status_code == 500
-    assert "Convert the model again" in failed.json()["error"]["message"]
+    assert "correct its path" in failed.json()["error"]["message"]
     assert house.server.get("/v1/models/gone").json()["state"] == "broken"
 
 
