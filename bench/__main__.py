@@ -1,6 +1,8 @@
 """`python -m bench [PART ...]`: measures the parts named, or all, and writes bench/RESULTS.md."""
 
 import argparse
+import signal
+import sys
 import time
 
 from . import footprint, latency, throughput
@@ -29,6 +31,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     asked = arguments.part or list(PARTS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # the subjects end with it
     machine = this_machine()
     for part in asked:
         print(f"{part} ...", flush=True)

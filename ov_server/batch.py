@@ -39,6 +39,7 @@ class Pipeline(Protocol):
         ...
 
     def kv_usage(self) -> float: ...
+    def close(self) -> None: ...
 
 
 class _NoPipeline:
@@ -61,6 +62,9 @@ class _NoPipeline:
 
     def kv_usage(self) -> float:
         return 0.0
+
+    def close(self) -> None:
+        pass
 
 
 class Batch:
@@ -141,7 +145,7 @@ class Batch:
                 self._recover(failure)
         for key in list(self._active):
             self._pipeline.cancel(key)
-        self._pipeline = _NoPipeline()
+        self._drop_pipeline()
         self._fail_all(_stopping())
 
     def _work(self) -> str | None:
@@ -334,6 +338,10 @@ class Batch:
         self._requeue(job for job in jobs if not job.ended)
         self._rebuild()
 
+    def _drop_pipeline(self) -> None:
+        self._pipeline.close()
+        self._pipeline = _NoPipeline()
+
     def _requeue(self, jobs: Iterable[Job]) -> None:
         going_on = []
         for job in jobs:
@@ -345,7 +353,7 @@ class Batch:
         self._waiting.extendleft(reversed(going_on))
 
     def _rebuild(self) -> None:
-        self._pipeline = _NoPipeline()
+        self._drop_pipeline()
         try:
             if self._fruitless > _FRUITLESS_REBUILDS:
                 raise RuntimeError("it failed again and again without a token between")

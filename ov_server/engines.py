@@ -36,8 +36,9 @@ from .errors import BadRequest, ContextTooLong, LoadFailed, said
 from .jobs import Call, Job, Plan
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
-from .pipelines import Paged, Serial, generation_config
+from .pipelines import Serial, generation_config
 from .prompt import Turn, open_ended, template_messages
+from .remote import RemotePipeline, Start
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class TextEngine:
 
     def _make_pipeline(self) -> Pipeline:
         """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
-        # mapped weights would take the process down when somebody overwrites the file
+        # mapped weights would take their process down when somebody overwrites the file
         properties: dict[str, Any] = {"ENABLE_MMAP": False}
         if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
             properties["CACHE_DIR"] = str(self._settings.cache_dir / "kernels")
@@ -194,17 +195,14 @@ class TextEngine:
             self.warning = f"one request at a time, since it has no paged attention: {reason}"
             return serial
 
-    def _make_paged(self, properties: dict[str, Any]) -> Paged:
-        paged = Paged(
-            self._path,
-            self._tokenizer,
-            self.device,
-            properties,
-            kv_cache_gb=self._kv_cache_gb,
-            chunk=self._settings.prefill_chunk,
+    def _make_paged(self, properties: dict[str, Any]) -> Pipeline:
+        """In a process of its own: see worker.py."""
+        start = Start(
+            self._path, self.device, properties, self._kv_cache_gb, self._settings.prefill_chunk
         )
-        self._capacity = paged.warm_up()
-        return paged
+        pipeline = RemotePipeline(start)
+        self._capacity = pipeline.capacity
+        return pipeline
 
     @property
     def failed(self) -> bool:

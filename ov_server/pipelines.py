@@ -32,7 +32,6 @@ class Paged:
     def __init__(
         self,
         path: Path,
-        tokenizer: genai.Tokenizer,
         device: str,
         properties: dict[str, Any],
         *,
@@ -44,9 +43,7 @@ class Paged:
         config.enable_prefix_caching = True
         config.max_num_batched_tokens = chunk
         config.cache_size = kv_cache_gb
-        self._pipeline = genai.ContinuousBatchingPipeline(
-            path, tokenizer, config, device, **properties
-        )
+        self._pipeline = genai.ContinuousBatchingPipeline(path, config, device, properties)
         self._handles: dict[int, Any] = {}
 
     def warm_up(self) -> int:
@@ -97,6 +94,9 @@ class Paged:
 
     def kv_usage(self) -> float:
         return self._pipeline.get_metrics().cache_usage / 100
+
+    def close(self) -> None:
+        """Nothing: it goes with its process."""
 
 
 class Serial:
@@ -166,6 +166,10 @@ class Serial:
 
     def kv_usage(self) -> float:
         return float(self._current is not None)
+
+    def close(self) -> None:
+        """Lets the answer in work end early; memory goes with the last reference."""
+        self._cancelled = True
 
 
 def generation_config(plan: Plan, max_tokens: int) -> genai.GenerationConfig:

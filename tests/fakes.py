@@ -397,6 +397,9 @@ class FakePipeline:
     def busy(self) -> bool:
         return bool(self._live) or self._to_free
 
+    def close(self) -> None:
+        pass
+
     def kv_usage(self) -> float:
         self._runtime.called("kv_usage")
         return 0.5

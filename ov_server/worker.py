@@ -1,0 +1,56 @@
+"""The process that a pipeline runs in. `step()` holds Python's interpreter lock and a broken model
+can crash the runtime, so both are kept out of the server's process.
+
+`python -m ov_server.worker FD`: answers commands on a socket until it is closed.
+"""
+
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .errors import said
+from .remote import Failed, Ready, Start, Step, Stepped
+
+
+def serve(connection: Connection) -> None:
+    """Answers commands until the other side hangs up."""
+    pipeline = None
+    while True:
+        try:
+            command = connection.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(command, Start):
+                pipeline, answer = _start(command)
+            else:
+                answer = _step(pipeline, command)
+        except Exception as error:
+            answer = Failed(said(error))
+        connection.send(answer)
+
+
+def _start(command: Start) -> tuple[Any, Ready]:
+    from .pipelines import Paged
+
+    pipeline = Paged(
+        command.path,
+        command.device,
+        command.properties,
+        kv_cache_gb=command.kv_cache_gb,
+        chunk=command.chunk,
+    )
+    return pipeline, Ready(pipeline.block, pipeline.warm_up())
+
+
+def _step(pipeline: Any, command: Step) -> Stepped:
+    for key in command.cancels:
+        pipeline.cancel(key)
+    for add in command.adds:
+        pipeline.add(*add)
+    outputs = pipeline.step() if pipeline.busy() else []
+    return Stepped(outputs, pipeline.busy(), pipeline.kv_usage())
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))
