@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 from . import loads, subjects
 from .machine import moment
 from .quiet import Patience, mark
@@ -71,12 +73,17 @@ def _unloading() -> tuple[float, float, float]:
 
 
 def _cpu_s(subject: HttpSubject) -> float:
-    times = subject.process.cpu_times()
-    return times.user + times.system
+    times = [p.cpu_times() for p in _all(subject)]
+    return sum(t.user + t.system for t in times)
 
 
 def _memory_mb(subject: HttpSubject) -> float:
-    return subject.process.memory_info().rss / 1e6
+    return sum(p.memory_info().rss for p in _all(subject)) / 1e6
+
+
+def _all(subject: HttpSubject) -> list[psutil.Process]:
+    """The server and the workers that its models run in."""
+    return [subject.process, *subject.process.children(recursive=True)]
 
 
 def start(patience: Patience) -> Section:

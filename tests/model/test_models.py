@@ -301,4 +301,6 @@ def test_an_idle_model_gives_its_memory_back(cache: Path, converted: Path, tmp_p
 
 
 def rss(server: ProcessServer) -> int:
-    return psutil.Process(server.process.pid).memory_info().rss
+    """Of the server and its workers."""
+    process = psutil.Process(server.process.pid)
+    return sum(p.memory_info().rss for p in (process, *process.children()))
