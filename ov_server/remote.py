@@ -28,10 +28,15 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Every later command: what to add and cancel before one step."""
+    """Every later command: what to add and cancel before a step.
 
+    With `free`, the worker goes on stepping while there is work, until the next command.
+    """
+
+    number: int
     adds: tuple[tuple[int, list[int], Plan, int], ...]
     cancels: tuple[int, ...]
+    free: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """The answer to Step."""
+    """What one step gave, after the command of that number."""
 
+    number: int
     outputs: list[Output]
     busy: bool
     kv_usage: float
@@ -80,10 +86,12 @@ class RemotePipeline:
         self._connection = Connection(ours.detach())
         self._adds: list[tuple[int, list[int], Plan, int]] = []
         self._cancels: list[int] = []
-        self._busy = False
-        self._kv_usage = 0.0
+        self._sent = 0
+        self._free = False
+        self._last = Stepped(0, [], False, 0.0)
         try:
-            ready = self._ask(start)
+            self._send(start)
+            ready = self._receive()
         except RuntimeError:
             self.close()
             raise
@@ -99,18 +107,22 @@ class RemotePipeline:
         self._cancels.append(key)
 
     def busy(self) -> bool:
-        return self._busy or bool(self._adds or self._cancels)
+        behind = self._last.number < self._sent
+        return self._last.busy or behind or bool(self._adds or self._cancels)
 
     def step(self) -> list[Output]:
-        command = Step(tuple(self._adds), tuple(self._cancels))
-        self._adds, self._cancels = [], []
-        answer = self._ask(command)
-        assert isinstance(answer, Stepped)
-        self._busy, self._kv_usage = answer.busy, answer.kv_usage
-        return answer.outputs
+        """The next step's tokens. Between answers only, the worker does not wait for commands;
+        while a prompt is read in parts it does, or it would step without the next part."""
+        if self._adds or self._cancels or not self._free:
+            self._free = all(max_tokens > 1 for *_, max_tokens in self._adds)
+            self._sent += 1
+            self._send(Step(self._sent, tuple(self._adds), tuple(self._cancels), self._free))
+            self._adds, self._cancels = [], []
+        self._last = self._receive()
+        return self._last.outputs
 
     def kv_usage(self) -> float:
-        return self._kv_usage
+        return self._last.kv_usage
 
     def close(self) -> None:
         """Ends the worker, which gives all its memory back."""
@@ -118,13 +130,20 @@ class RemotePipeline:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, command: Start | Step) -> Any:
+    def _send(self, command: Start | Step) -> None:
         try:
             self._connection.send(command)
+        except OSError:
+            raise RuntimeError(self._end()) from None
+
+    def _receive(self) -> Any:
+        try:
             answer = self._connection.recv()
         except (EOFError, OSError):
-            code = self._process.wait()
-            raise RuntimeError(f"the worker process ended by itself (exit code {code})") from None
+            raise RuntimeError(self._end()) from None
         if isinstance(answer, Failed):
             raise RuntimeError(answer.reason)
         return answer
+
+    def _end(self) -> str:
+        return f"the worker process ended by itself (exit code {self._process.wait()})"

@@ -5,6 +5,7 @@ can crash the runtime, so both are kept out of the server's process.
 """
 
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,18 +15,23 @@ from .remote import Failed, Ready, Start, Step, Stepped
 
 def serve(connection: Connection) -> None:
     """Answers commands until the other side hangs up."""
-    pipeline = None
+    pipeline: Any = None
+    last = Step(0, (), (), free=False)
     while True:
         try:
-            command = connection.recv()
-        except EOFError:
-            return
-        try:
+            if not (last.free and pipeline.busy()) or connection.poll():
+                command = connection.recv()
+            else:
+                command = Step(last.number, (), (), free=True)
             if isinstance(command, Start):
                 pipeline, answer = _start(command)
             else:
+                last = command
                 answer = _step(pipeline, command)
+        except (EOFError, ConnectionError):
+            return
         except Exception as error:
+            last = Step(last.number, (), (), free=False)
             answer = Failed(said(error))
         connection.send(answer)
 
@@ -49,8 +55,9 @@ def _step(pipeline: Any, command: Step) -> Stepped:
     for add in command.adds:
         pipeline.add(*add)
     outputs = pipeline.step() if pipeline.busy() else []
-    return Stepped(outputs, pipeline.busy(), pipeline.kv_usage())
+    return Stepped(command.number, outputs, pipeline.busy(), pipeline.kv_usage())
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    with suppress(ConnectionError, KeyboardInterrupt):
+        serve(Connection(int(sys.argv[1])))
