@@ -94,6 +94,8 @@ class Record:
     id: str
     client: str
     figures: Figures
+    what: str = ""
+    """Method and path, as they came."""
     started: float = field(default_factory=time.monotonic)
     model: str | None = None
     streamed: bool | None = None
@@ -146,7 +148,7 @@ class Record:
         probe = route in ("/health", "/health/ready", "/metrics")
         level = logging.DEBUG if probe and self.outcome == "ok" else logging.INFO
         if log.isEnabledFor(level):
-            log.log(level, "%s", route, extra={"facts": self._facts(seconds)})
+            log.log(level, "%s", self.what or route, extra={"facts": self._facts(seconds)})
 
     def _facts(self, seconds: float) -> dict[str, object]:
         facts: dict[str, object] = {"id": self.id, "client": self.client}
@@ -181,7 +183,8 @@ class Recorder:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = Record(_request_id(scope), (scope.get("client") or ("-",))[0], self._figures)
+        client = (scope.get("client") or ("-",))[0]
+        record = Record(_request_id(scope), client, self._figures, _what(scope))
         scope.setdefault("state", {})["record"] = record
         header = (b"x-request-id", record.id.encode())
 
@@ -202,6 +205,11 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(text := value.decode("latin-1")):
             return text
     return uuid.uuid4().hex
+
+
+def _what(scope: Scope) -> str:
+    path = scope.get("raw_path") or scope["path"].encode()
+    return f"{scope['method']} {path.decode('latin-1')[:200]}"
 
 
 def _route(scope: Scope) -> str:

@@ -120,6 +120,10 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 """Fields that would change the answer and can't: the values that change nothing, and why."""
 
 
+_OURS = {"messages", "add_generation_prompt", "tools"}
+"""Variables of a chat template that the request's own fields decide."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """What every object of one answer repeats."""
@@ -164,9 +168,14 @@ def _refuse(body: ChatBody) -> None:
     said = {**(body.model_extra or {}), "top_logprobs": body.top_logprobs}
     for name, (harmless, why) in REFUSED.items():
         value = said.get(name)
-        if value is None or value in ([], {}, "") or value in harmless:
+        if value is None or value in ([], {}, "", False) or value in harmless:
             continue
         raise BadRequest(f"'{name}' {why}.", param=name, code="unsupported_parameter")
+    for name in _OURS & (body.chat_template_kwargs or {}).keys():
+        raise BadRequest(
+            f"chat_template_kwargs can't set '{name}': the request's own fields do.",
+            param="chat_template_kwargs",
+        )
     if body.stream_options is not None and not body.stream:
         raise BadRequest("'stream_options' needs stream: true.", param="stream_options")
     if body.add_generation_prompt is False and not body.continue_final_message:

@@ -24,12 +24,12 @@ class Parameters(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=-1, le=1_000_000, description="0 and -1 switch it off.")
-    min_p: float | None = Field(None, ge=0, lt=1)
+    min_p: float | None = Field(None, ge=0, le=0.999)
     presence_penalty: Bias | None = None
     frequency_penalty: Bias | None = None
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     repeat_penalty: float | None = Field(
-        None, gt=0, le=10, description="llama.cpp's name for repetition_penalty."
+        None, ge=0.01, le=10, description="llama.cpp's name for repetition_penalty."
     )
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     ignore_eos: bool | None = None
