@@ -38,7 +38,7 @@ class RegistryFile:
             self._signature = (-1,)  # to be tried again: mended permissions change no signature
             self._keep(f"it can't be read ({error.strerror}); mend its permissions")
         except ValueError as error:
-            self._keep(f"it is not a registry ({error}); mend it, or convert a model again")
+            self._keep(f"it is not a registry ({error}); mend its text")
         else:
             self._take(text, state)
 

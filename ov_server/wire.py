@@ -70,9 +70,10 @@ class Answer(Response):
             if not work.done():
                 self._record.outcome = "client left"
         except asyncio.CancelledError:
-            work.cancel()
-            await asyncio.wait({work})
-            await self._fail(Unavailable("The server is stopping."), scope, receive, send)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+                await self._fail(Unavailable("The server is stopping."), scope, receive, send)
             raise
         finally:
             gone.cancel()
