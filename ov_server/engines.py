@@ -102,6 +102,13 @@ def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
     return cache.folder(made, lambda folder: _convert_gguf(files, folder))
 
 
+def _use_tensors_once() -> None:
+    """OpenVINO's bindings build their table of numpy types at the first use of a tensor; two
+    threads at once, one with the table's lock and one with Python's, wait for each other for ever.
+    Loads are one at a time, and come before any request."""
+    _ = ov.Tensor(np.zeros(1, np.int64)).data
+
+
 def _convert_gguf(files: ModelFiles, folder: Path) -> None:
     """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
     started = time.monotonic()
@@ -167,6 +174,7 @@ class TextEngine:
         self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = genai.Tokenizer(path)
+        _use_tensors_once()
         self._batch = Batch(
             self._make_pipeline,
             self._tokenizer.decode,
