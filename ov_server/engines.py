@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 _CONVERSION = 2
 """Counts the ways in which GGUF files have been converted; what another way made is left behind."""
+_TOKENIZER = {"INFERENCE_NUM_THREADS": 1}
+"""More threads make no text faster, and spin for a millisecond after every call."""
 _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
 
@@ -173,7 +175,7 @@ class TextEngine:
         self._capacity = 0
         self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
-        self._tokenizer = genai.Tokenizer(path)
+        self._tokenizer = genai.Tokenizer(path, **_TOKENIZER)
         _use_tensors_once()
         self._batch = Batch(
             self._make_pipeline,
