@@ -1,7 +1,7 @@
 """One thread for each loaded model: takes jobs in, steps the pipeline, hands tokens out.
 
 Owns every call of the pipeline, the order of jobs, and what happens when a step fails. Knows no
-runtime: the pipeline and the decoder are arguments.
+runtime: the pipeline and the detokenizer are arguments.
 """
 
 import logging
@@ -9,10 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from .core import EngineStats, Text, TokenLogprob
-from .detokenizer import Decode, feed
+from .detokenizer import Detokenizer
 from .errors import EngineFailed, ServerError, Unavailable, said
 from .jobs import Job, Output, Plan, deliver
 from .prefill import PrefixMemory, next_part
@@ -73,14 +73,14 @@ class Batch:
     def __init__(
         self,
         make_pipeline: Callable[[], Pipeline],
-        decode: Decode,
+        detokenizer: Detokenizer,
         *,
         name: str,
         max_running: int,
         prefill_slice: int,
     ):
         self._make_pipeline = make_pipeline
-        self._decode = decode
+        self._detokenizer = detokenizer
         self._max_running = max_running
         self._slice = prefill_slice
         self._pipeline: Pipeline = make_pipeline()
@@ -134,7 +134,7 @@ class Batch:
             self._closing = True
             self._wake.notify()
         self._thread.join()
-        self._decode, self._make_pipeline = _closed, _closed  # they held the tokenizer
+        del self._detokenizer, self._make_pipeline  # they held the tokenizer
 
     # The thread.
 
@@ -260,7 +260,7 @@ class Batch:
                 arrived.append((job, output))
             elif output.finish:
                 self._part_read(job)
-        texts = feed(self._decode, [(job.window, output.tokens) for job, output in arrived])
+        texts = self._detokenizer.feed([(job.window, output.tokens) for job, output in arrived])
         for (job, output), text in zip(arrived, texts, strict=True):
             self._advance(job, output, text, now)
         if dropped:
@@ -285,7 +285,7 @@ class Batch:
         if stopped or output.finish:
             reason = "stop" if stopped or output.finish == "stop" else "length"
             if not stopped:
-                self._say(job, job.rest(self._decode), last=True)
+                self._say(job, job.rest(self._detokenizer), last=True)
             self._leave(job)
             self._memory.remember(job.tokens)
             job.end(reason, now)
@@ -307,7 +307,7 @@ class Batch:
             return
         [job] = dropped
         if job.generated:
-            self._say(job, job.rest(self._decode), last=True)
+            self._say(job, job.rest(self._detokenizer), last=True)
             job.end("length", time.monotonic())
             deliver([job.call])
         else:
@@ -373,10 +373,6 @@ class Batch:
             self._inbox.clear()
         for job in jobs:
             _fail(job, error)
-
-
-def _closed(*_: object) -> Any:
-    raise RuntimeError("the batch is closed")
 
 
 def _fail(job: Job, error: ServerError) -> None:

@@ -1,6 +1,6 @@
 """Token ids to text, piece by piece. Knows no runtime: decoding is a function it is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 Decode = Callable[[list[list[int]]], list[str]]
 """Texts of several token sequences, special tokens left out."""
@@ -26,6 +26,11 @@ class Window:
         self.read = len(self.ids)
         self.shown = text
 
+    @property
+    def waiting(self) -> bool:
+        """Whether tokens wait for a whole character."""
+        return len(self.ids) > self.read
+
     def _advance(self, new: Sequence[int], text: str, rest: str) -> str:
         """Takes in new tokens, whose texts with and without the window are known."""
         forced = len(self.ids) + len(new) - self.read >= _PENDING_LIMIT
@@ -39,19 +44,63 @@ class Window:
         return added
 
 
-def feed(decode: Decode, news: Sequence[tuple[Window, list[int]]]) -> list[str]:
-    """The text that each window's new tokens complete; one decoding call for all of them."""
-    if not news:
-        return []
-    batch: list[list[int]] = []
-    for window, new in news:
-        batch += [window.ids + new, window.ids[window.read :] + new]
-    texts = decode(batch)
-    return [w._advance(new, texts[2 * i], texts[2 * i + 1]) for i, (w, new) in enumerate(news)]
+class Detokenizer:
+    """The texts of all answers of one model.
 
+    Decoding costs the runtime half a millisecond a call, so the texts of tokens that always read
+    the same are kept: those of whole characters, whose text a token before was seen not to
+    change.
+    """
 
-def flush(decode: Decode, window: Window) -> str:
-    """The text still waiting at the end, without half a character."""
-    if len(window.ids) == window.read:
+    def __init__(self, decode: Decode, partial: Container[int] | None = None):
+        """`partial`: ids of tokens that are not whole characters; without it nothing is kept."""
+        self._decode = decode
+        self._partial = partial
+        self._texts: dict[int, str] = {}
+
+    def feed(self, news: Sequence[tuple[Window, list[int]]]) -> list[str]:
+        """The text that each window's new tokens complete; at most one decoding call."""
+        texts = [self._known(window, new) for window, new in news]
+        unknown = [i for i, text in enumerate(texts) if text is None]
+        if unknown:
+            batch: list[list[int]] = []
+            for window, new in (news[i] for i in unknown):
+                batch += [window.ids + new, window.ids[window.read :] + new]
+            decoded = self._decode(batch)
+            for i, text, rest in zip(unknown, decoded[::2], decoded[1::2], strict=True):
+                window, new = news[i]
+                self._learn(window, new, text, rest)
+                texts[i] = window._advance(new, text, rest)
+        return [text or "" for text in texts]
+
+    def flush(self, window: Window) -> str:
+        """The text still waiting at the end, without half a character."""
+        if window.waiting:
+            return self._decode([window.ids])[0].rstrip(_HALF)[len(window.shown) :]
         return ""
-    return decode([window.ids])[0].rstrip(_HALF)[len(window.shown) :]
+
+    def _known(self, window: Window, new: list[int]) -> str | None:
+        if len(new) != 1 or window.waiting:
+            return None if new else ""
+        text = self._texts.get(new[0])
+        return text and window._advance(new, window.shown + text, text)
+
+    def _learn(self, window: Window, new: list[int], text: str, rest: str) -> None:
+        """Keeps a token's text when it is the same alone and after text that can be seen."""
+        if self._partial is None or len(new) != 1 or window.waiting or new[0] in self._partial:
+            return
+        if window.shown.strip() and rest and _HALF not in rest and text == window.shown + rest:
+            self._texts[new[0]] = rest
+
+
+def partial_tokens(vocabulary: Mapping[bytes, int]) -> frozenset[int]:
+    """The ids of tokens whose bytes are not whole characters of UTF-8."""
+    return frozenset(token for piece, token in vocabulary.items() if not _is_text(piece))
+
+
+def _is_text(piece: bytes) -> bool:
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -30,7 +30,7 @@ from .core import (
     Timings,
     Usage,
 )
-from .detokenizer import Window
+from .detokenizer import Detokenizer, Window, partial_tokens
 from .entries import Entry
 from .errors import BadRequest, ContextTooLong, LoadFailed, said
 from .jobs import Call, Job, Plan
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 _CONVERSION = 2
 """Counts the ways in which GGUF files have been converted; what another way made is left behind."""
-_TOKENIZER = {"INFERENCE_NUM_THREADS": 1}
+_TOKENIZER: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1}
 """More threads make no text faster, and spin for a millisecond after every call."""
 _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
@@ -179,7 +179,7 @@ class TextEngine:
         _use_tensors_once()
         self._batch = Batch(
             self._make_pipeline,
-            self._tokenizer.decode,
+            Detokenizer(self._tokenizer.decode, partial_tokens(self._tokenizer.get_vocab())),
             name=entry.name,
             max_running=settings.max_running,
             prefill_slice=settings.prefill_slice,

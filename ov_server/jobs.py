@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .core import Finish, FinishReason, Sampling, Text, TokenLogprob
-from .detokenizer import Decode, Window, flush
+from .detokenizer import Detokenizer, Window
 from .errors import ServerError
 from .markup import StopStrings
 
@@ -39,8 +39,7 @@ class Plan:
         return Plan(Sampling(temperature=0.0), 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What one step gave one key. `memory`: it was dropped, since the KV cache is full."""
 
     key: int
@@ -150,9 +149,9 @@ class Job:
     def streaming(self) -> bool:
         return self.first_token_at > 0
 
-    def rest(self, decode: Decode) -> str:
+    def rest(self, detokenizer: Detokenizer) -> str:
         """The text that still waits for a character or a stop string, when no more will come."""
-        text, stopped = self.stops.feed(flush(decode, self.window))
+        text, stopped = self.stops.feed(detokenizer.flush(self.window))
         return text if stopped else text + self.stops.flush()
 
     def end(self, reason: FinishReason, now: float) -> None:

@@ -4,23 +4,24 @@ can crash the runtime, so both are kept out of the server's process.
 `python -m ov_server.worker FD`: answers commands on a socket until it is closed.
 """
 
+import socket
 import sys
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
+from .channel import Channel
 from .errors import said
 from .remote import Failed, Ready, Start, Step, Stepped
 
 
-def serve(connection: Connection) -> None:
+def serve(channel: Channel) -> None:
     """Answers commands until the other side hangs up."""
     pipeline: Any = None
     last = Step(0, (), (), free=False)
     while True:
         try:
-            if not (last.free and pipeline.busy()) or connection.poll():
-                command = connection.recv()
+            if not (last.free and pipeline.busy()) or channel.waiting():
+                command = channel.receive()
             else:
                 command = Step(last.number, (), (), free=True)
             if isinstance(command, Start):
@@ -33,7 +34,7 @@ def serve(connection: Connection) -> None:
         except Exception as error:
             last = Step(last.number, (), (), free=False)
             answer = Failed(said(error))
-        connection.send(answer)
+        channel.send(answer)
 
 
 def _start(command: Start) -> tuple[Any, Ready]:
@@ -60,4 +61,4 @@ def _step(pipeline: Any, command: Step) -> Stepped:
 
 if __name__ == "__main__":
     with suppress(ConnectionError, KeyboardInterrupt):
-        serve(Connection(int(sys.argv[1])))
+        serve(Channel(socket.socket(fileno=int(sys.argv[1]))))

@@ -13,6 +13,7 @@ from fakes import FakeRuntime, Turnstile, happens, soon
 
 from ov_server.batch import Batch
 from ov_server.core import FinishReason, Sampling, Text, TokenLogprob
+from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.jobs import Call, Job, Plan
 
@@ -67,7 +68,7 @@ class Bench:
         self.runtime = FakeRuntime()
         self.batch = Batch(
             self.runtime.make,
-            self.runtime.decode,
+            Detokenizer(self.runtime.decode),
             name="test",
             max_running=max_running,
             prefill_slice=prefill_slice,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ov_server.detokenizer import Decode, Window, feed, flush
+from ov_server.detokenizer import Detokenizer, Window, partial_tokens
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -15,24 +15,32 @@ class Bytes:
     """A byte-level vocabulary made up on the way: a token is any piece of bytes."""
 
     def __init__(self, errors: str):
-        self._pieces: list[bytes] = []
+        self._ids: dict[bytes, int] = {}
         self._errors = errors
+        self.calls = 0
 
     def tokens(self, pieces: list[bytes]) -> list[int]:
-        first = len(self._pieces)
-        self._pieces += pieces
-        return list(range(first, len(self._pieces)))
+        return [self._ids.setdefault(piece, len(self._ids)) for piece in pieces]
 
     def decode(self, batch: list[list[int]]) -> list[str]:
         """`replace` gives U+FFFD for what is no whole character, `ignore` leaves it out."""
-        whole = [b"".join(self._pieces[t] for t in tokens) for tokens in batch]
+        self.calls += 1
+        pieces = list(self._ids)
+        whole = [b"".join(pieces[t] for t in tokens) for tokens in batch]
         return [text.decode("utf-8", self._errors) for text in whole]
+
+    def detokenizer(self) -> Detokenizer:
+        """For the tokens that are there by now."""
+        return Detokenizer(self.decode, partial_tokens(self._ids))
 
 
 class Spaces:
     """Words whose leading space depends on there being a word before, as SentencePiece's."""
 
     WORDS = ("Hello", "there", "you")
+
+    def detokenizer(self) -> Detokenizer:
+        return Detokenizer(self.decode, frozenset())
 
     def decode(self, batch: list[list[int]]) -> list[str]:
         return [" ".join(self.WORDS[t] for t in tokens) for tokens in batch]
@@ -44,9 +52,9 @@ def cut(text: str, cuts: list[int]) -> list[bytes]:
     return [raw[a:b] for a, b in pairwise(places)]
 
 
-def pieces_of(decode: Decode, tokens: list[int]) -> list[str]:
+def pieces_of(detokenizer: Detokenizer, tokens: list[int]) -> list[str]:
     window = Window()
-    return [*(feed(decode, [(window, [t])])[0] for t in tokens), flush(decode, window)]
+    return [*(detokenizer.feed([(window, [t])])[0] for t in tokens), detokenizer.flush(window)]
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=BROKEN), max_size=60)
@@ -65,9 +73,12 @@ def test_the_pieces_join_to_the_text_and_none_is_broken(
     errors: str, text: str, cuts: list[int]
 ) -> None:
     vocabulary = Bytes(errors)
-    pieces = pieces_of(vocabulary.decode, vocabulary.tokens(cut(text, cuts)))
-    assert "".join(pieces) == text
-    assert not [piece for piece in pieces if BROKEN in piece]
+    tokens = vocabulary.tokens(cut(text, cuts))
+    detokenizer = vocabulary.detokenizer()
+    for _ in ("as new", "as known"):
+        pieces = pieces_of(detokenizer, tokens)
+        assert "".join(pieces) == text
+        assert not [piece for piece in pieces if BROKEN in piece]
 
 
 @given(text=TEXTS, cuts=CUTS, sizes=st.lists(st.integers(1, 5), min_size=1, max_size=10))
@@ -76,60 +87,97 @@ def test_several_tokens_at_once_give_the_same_text(
 ) -> None:
     vocabulary = Bytes("replace")
     tokens = vocabulary.tokens(cut(text, cuts))
+    detokenizer = vocabulary.detokenizer()
     window, said, at = Window(), "", 0
     while at < len(tokens):
         size = sizes[at % len(sizes)]
-        said += feed(vocabulary.decode, [(window, tokens[at : at + size])])[0]
+        said += detokenizer.feed([(window, tokens[at : at + size])])[0]
         at += size
-    assert said + flush(vocabulary.decode, window) == text
+    assert said + detokenizer.flush(window) == text
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), CUTS)
 def test_answers_side_by_side_do_not_mix(texts: list[str], cuts: list[int]) -> None:
     vocabulary = Bytes("ignore")
     answers = [vocabulary.tokens(cut(text, cuts)) for text in texts]
+    detokenizer = vocabulary.detokenizer()
     windows, said = [Window() for _ in texts], [""] * len(texts)
     for step in range(max(map(len, answers))):
         live = [i for i, tokens in enumerate(answers) if step < len(tokens)]
         news = [(windows[i], [answers[i][step]]) for i in live]
-        for i, piece in zip(live, feed(vocabulary.decode, news), strict=True):
+        for i, piece in zip(live, detokenizer.feed(news), strict=True):
             said[i] += piece
-    assert [s + flush(vocabulary.decode, w) for s, w in zip(said, windows, strict=True)] == texts
+    assert [s + detokenizer.flush(w) for s, w in zip(said, windows, strict=True)] == texts
 
 
 def test_a_whole_character_is_said_at_once() -> None:
     vocabulary = Bytes("replace")
     tokens = vocabulary.tokens([b"a", "é".encode(), b"b"])
-    assert pieces_of(vocabulary.decode, tokens) == ["a", "é", "b", ""]
+    assert pieces_of(vocabulary.detokenizer(), tokens) == ["a", "é", "b", ""]
 
 
 @pytest.mark.parametrize("errors", ["replace", "ignore"])
 def test_half_a_character_at_the_end_is_not_said(errors: str) -> None:
     vocabulary = Bytes(errors)
     tokens = vocabulary.tokens([b"ab", "🙂".encode()[:3]])
-    assert "".join(pieces_of(vocabulary.decode, tokens)) == "ab"
+    assert "".join(pieces_of(vocabulary.detokenizer(), tokens)) == "ab"
 
 
 def test_bytes_that_are_no_text_do_not_hold_back_what_follows() -> None:
     vocabulary = Bytes("replace")
     tokens = vocabulary.tokens([b"\x80"] * 40 + [b" text"])
-    assert "".join(pieces_of(vocabulary.decode, tokens)).endswith(" text")
+    assert "".join(pieces_of(vocabulary.detokenizer(), tokens)).endswith(" text")
 
 
 def test_a_space_that_a_word_before_gives_is_kept() -> None:
-    assert pieces_of(Spaces().decode, [0, 1, 2]) == ["Hello", " there", " you", ""]
+    assert pieces_of(Spaces().detokenizer(), [0, 1, 2]) == ["Hello", " there", " you", ""]
 
 
 def test_a_window_goes_on_after_text_that_was_shown_before() -> None:
-    decode = Spaces().decode
+    detokenizer = Spaces().detokenizer()
     window = Window([0], "Hello")
-    assert feed(decode, [(window, [1])]) == [" there"]
-    assert feed(decode, [(window, [2])]) == [" you"]
+    assert detokenizer.feed([(window, [1])]) == [" there"]
+    assert detokenizer.feed([(window, [2])]) == [" you"]
 
 
 def test_nothing_new_asks_for_no_decoding() -> None:
     def decode(batch: list[list[int]]) -> list[str]:
         raise AssertionError("asked to decode nothing")
 
-    assert feed(decode, []) == []
-    assert flush(decode, Window()) == ""
+    detokenizer = Detokenizer(decode)
+    assert detokenizer.feed([]) == []
+    assert detokenizer.feed([(Window(), [])]) == [""]
+    assert detokenizer.flush(Window()) == ""
+
+
+def test_a_text_that_is_known_is_not_decoded_again() -> None:
+    vocabulary = Bytes("replace")
+    tokens = 2 * vocabulary.tokens([b"a", b" dog", "é".encode(), b" dog", b"."])
+    detokenizer = vocabulary.detokenizer()
+    said = pieces_of(detokenizer, tokens)
+    asked = vocabulary.calls
+    assert pieces_of(detokenizer, tokens) == said
+    assert "".join(said) == 2 * "a dogé dog."
+    assert vocabulary.calls == asked
+
+
+def test_garbage_does_not_teach_others_wrong_text() -> None:
+    """A decoder that leaves halves out shows the second half of a character as nothing."""
+    vocabulary = Bytes("ignore")
+    half, rest = "你".encode()[:1], "你".encode()[1:]
+    word, first, second = vocabulary.tokens([b"word", b"a" + half, rest + b"c"])
+    detokenizer = vocabulary.detokenizer()
+    assert "".join(pieces_of(detokenizer, [word, second, second])) == "wordcc"
+    assert "".join(pieces_of(detokenizer, [word, first, second])) == "worda你c"
+
+
+def test_a_text_that_depends_on_the_token_before_is_never_taken_as_known() -> None:
+    detokenizer = Spaces().detokenizer()
+    for _ in range(2):
+        assert "".join(pieces_of(detokenizer, [0, 1, 2, 1])) == "Hello there you there"
+    assert pieces_of(detokenizer, [1, 0])[0] == "there"
+
+
+def test_partial_tokens_are_those_that_are_no_text_alone() -> None:
+    vocabulary = {b" whole": 0, "é".encode(): 1, b"\xc3": 2, b"a\xe4": 3, b"\xa0c": 4, b"": 5}
+    assert partial_tokens(vocabulary) == {2, 3, 4}

@@ -11,6 +11,7 @@ import pytest
 
 from ov_server.batch import Batch
 from ov_server.core import ChatRequest, Finish, Message, Sampling, Text, collect
+from ov_server.detokenizer import Detokenizer
 from ov_server.entries import entry_of
 from ov_server.errors import BadRequest, EngineFailed
 from ov_server.jobs import Call, Job, Plan
@@ -35,7 +36,7 @@ def batch(converted: Path, tokenizer: Any) -> Iterator[Batch]:
 
     batch = Batch(
         lambda: Serial(converted, tokenizer, "CPU", {}),
-        tokenizer.decode,
+        Detokenizer(tokenizer.decode),
         name="serial",
         max_running=4,
         prefill_slice=32,

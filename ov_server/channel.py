@@ -1,0 +1,53 @@
+"""Messages between two processes of ours, over a socket pair.
+
+What multiprocessing's Connection does, at a third of its time: it is on the way of every token.
+"""
+
+import pickle
+import select
+import socket
+import struct
+from typing import Any
+
+_LENGTH = struct.Struct("!Q")
+_PIECE = 65536
+
+
+class Channel:
+    """One end. Messages are pickled, each after its length in 8 bytes; both ends run this code."""
+
+    def __init__(self, end: socket.socket):
+        self._socket = end
+        self._poll = select.poll()
+        self._poll.register(end, select.POLLIN)
+        self._rest = b""
+
+    def send(self, message: Any) -> None:
+        """Raises OSError when the other side is gone."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        self._socket.sendall(_LENGTH.pack(len(data)) + data)
+
+    def receive(self) -> Any:
+        """Waits for a message. Raises EOFError or OSError when the other side is gone."""
+        head = self._take(_LENGTH.size)
+        return pickle.loads(self._take(*_LENGTH.unpack(head)))
+
+    def waiting(self) -> bool:
+        """Whether receive() has something to read: a message, its beginning, or the end."""
+        return bool(self._rest or self._poll.poll(0))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _take(self, size: int) -> bytes:
+        pieces = [self._rest]
+        missing = size - len(self._rest)
+        while missing > 0:
+            piece = self._socket.recv(max(missing, _PIECE))
+            if not piece:
+                raise EOFError("the other process is gone")
+            pieces.append(piece)
+            missing -= len(piece)
+        data = b"".join(pieces)
+        self._rest = data[size:]
+        return data[:size]
