@@ -9,8 +9,8 @@ from typing import Any
 
 ANSWER_TOKENS = 64
 
-_BRIEF = "Tell long stories."
-"""Takes the place of the template's own system message; answers that go on make texts that flow."""
+_WRITER = "You write stories."
+"""Takes the place of the template's own system message."""
 _LONG_WORDS, _SYSTEM_WORDS, _OWN_WORDS, _ARRIVING_WORDS = 590, 470, 120, 520
 
 _ADJECTIVES = [
@@ -158,7 +158,15 @@ def text(seed: str, words: int) -> str:
 
 def short(seed: str, streams: int) -> Load:
     """Prompts of about 30 tokens, the template's own among them."""
-    return Load(tuple(Ask(text(f"{seed} {i}", 9), _BRIEF) for i in range(streams)))
+    return Load(tuple(_story(f"{seed} {i}") for i in range(streams)))
+
+
+def _story(seed: str) -> Ask:
+    """Asks for more than it gives time for: past its end an answer would be special tokens, which
+    have no text."""
+    draw = random.Random(seed)
+    things = [f"the {draw.choice(_ADJECTIVES)} {noun}" for noun in draw.sample(_NOUNS, 2)]
+    return Ask(f"Write a very long story about {' and '.join(things)}.", _WRITER)
 
 
 def long(seed: str, streams: int) -> Load:
@@ -177,6 +185,6 @@ def shared(seed: str, streams: int, *, known_by: int = 1) -> Load:
 
 def arrivals(seed: str) -> Load:
     """Four answers are streaming when four prompts of about 800 tokens arrive."""
-    streaming = tuple(Ask(text(f"{seed} {i}", 9), _BRIEF) for i in range(4))
+    streaming = tuple(_story(f"{seed} {i}") for i in range(4))
     arriving = tuple(Ask(text(f"{seed} new {i}", _ARRIVING_WORDS), tokens=16) for i in range(4))
     return Load(streaming, arriving, lead=8)

@@ -8,7 +8,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Protocol
 
 from .core import EngineStats, Text, TokenLogprob
@@ -19,6 +20,8 @@ from .prefill import PrefixMemory, next_part
 
 log = logging.getLogger(__name__)
 
+_BURST_S = 0.02
+"""Seconds that the first of a burst waits for the others."""
 _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
 
@@ -87,10 +90,12 @@ class Batch:
         self._memory = PrefixMemory(self._pipeline.block)
         self._wake = threading.Condition()
         self._inbox: list[Job] = []
+        self._coming = 0
         self._closing = False
         self._waiting: deque[Job] = deque()
         self._active: dict[int, Job] = {}
         self._reader: Job | None = None
+        self._part_next = False
         self._keys = 0
         self._full = False
         self._kv_usage = 0.0
@@ -101,6 +106,19 @@ class Batch:
         self._thread.start()
 
     # From any thread.
+
+    @contextmanager
+    def coming(self) -> Generator[None]:
+        """While jobs are made: a batch with nothing to do waits for them a moment, since prompts
+        that are read together take less time than one after the other."""
+        with self._wake:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._coming -= 1
+                self._wake.notify()
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Hands jobs over; one that comes too late ends with an error."""
@@ -155,6 +173,7 @@ class Batch:
             self._drop_cancelled()
             self._admit()
             if self._pipeline.busy():
+                self._part_next = False
                 self._hand_out(self._pipeline.step())
                 self._kv_usage = self._pipeline.kv_usage()
         except Exception as error:
@@ -165,6 +184,8 @@ class Batch:
         """Sleeps until there is something to do; False is the end."""
         with self._wake:
             self._wake.wait_for(self._has_work)
+            if not self._active:
+                self._wake.wait_for(self._all_here, _BURST_S)
             arrived, self._inbox = self._inbox, []
             self._waiting += arrived
             closing = self._closing or self.failed
@@ -176,6 +197,9 @@ class Batch:
         ending = self._closing or self.failed
         jobs = self._inbox or self._waiting or self._active
         return ending or bool(jobs) or self._pipeline.busy()
+
+    def _all_here(self) -> bool:
+        return not self._coming or self._closing or self._pipeline.busy()
 
     def _drop_cancelled(self) -> None:
         self._waiting = deque(job for job in self._waiting if not job.cancelled)
@@ -207,8 +231,8 @@ class Batch:
         leader = job.leader
         if leader is not None and not (leader.ended or leader.cancelled or leader.generated):
             return False
-        if self._reader is not None and job.unread > self._slice:
-            return False  # one prompt is read in parts at a time; short ones need not wait for it
+        if (self._reader is not None or self._part_next) and job.unread > self._slice:
+            return False  # a step reads a part of one prompt; short ones need not wait for it
         if self._on_trial() and (job.suspect or not job.generated):
             return all(other.proven for other in self._active.values())
         return True
@@ -226,6 +250,8 @@ class Batch:
         job.key = self._keys
         job.proven = False
         self._active[job.key] = job
+        if job is self._reader or part is not None:
+            self._part_next = True
         if part is None:
             self._reader = None if job is self._reader else self._reader
             left = job.plan.max_tokens - len(job.generated)

@@ -230,12 +230,13 @@ class TextEngine:
         arrived = time.monotonic()
         jobs: list[Job] = []
         try:
-            prompt = await asyncio.to_thread(self._prompt, request)
-            plan = self._plan(request, len(prompt))
+            with self._batch.coming():
+                prompt = await asyncio.to_thread(self._prompt, request)
+                plan = self._plan(request, len(prompt))
+                call = Call(asyncio.get_running_loop())
+                jobs += self._jobs(call, prompt, plan, request, arrived)
+                self._batch.submit(jobs)
             yield Role(len(prompt))
-            call = Call(asyncio.get_running_loop())
-            jobs += self._jobs(call, prompt, plan, request, arrived)
-            self._batch.submit(jobs)
             open_answers = len(jobs)
             async for event in call.items():
                 yield event

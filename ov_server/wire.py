@@ -6,6 +6,7 @@ Knows dialects only by the Dialect protocol, and no engine.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -113,17 +114,16 @@ class Answer(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _keep_alive(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        self._spoke_at = loop.time()
+        self._spoke_at = time.monotonic()
         while True:
-            silence = loop.time() - self._spoke_at
+            silence = time.monotonic() - self._spoke_at
             if silence >= self._keep_alive_s:
                 await self._speak(send, _KEEP_ALIVE)
                 silence = 0
             await asyncio.sleep(self._keep_alive_s - silence)
 
     async def _speak(self, send: Send, data: bytes) -> None:
-        self._spoke_at = asyncio.get_running_loop().time()
+        self._spoke_at = time.monotonic()
         if not self._started:
             self._started = True
             await send(_start(_STREAM_HEADERS))
