@@ -10,64 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Protocol
 
 from .core import EngineStats, Text, TokenLogprob
 from .detokenizer import Detokenizer
 from .errors import EngineFailed, ServerError, Unavailable, said
-from .jobs import Job, Output, Plan, deliver
+from .jobs import Job, deliver
 from .prefill import PrefixMemory, next_part
+from .stepping import NoPipeline, Output, Pipeline
 
 log = logging.getLogger(__name__)
 
-_BURST_S = 0.02
-"""Seconds that the first of a burst waits for the others."""
 _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
-
-
-class Pipeline(Protocol):
-    """What the thread steps. Only the thread calls it."""
-
-    block: int
-    """Tokens of a KV block."""
-    keeps_prefixes: bool
-    """Whether a prompt whose beginning was read before is read from there on."""
-
-    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None: ...
-    def cancel(self, key: int) -> None: ...
-    def step(self) -> list[Output]: ...
-    def busy(self) -> bool:
-        """Whether a step would do anything, if only freeing what was cancelled."""
-        ...
-
-    def kv_usage(self) -> float: ...
-    def close(self) -> None: ...
-
-
-class _NoPipeline:
-    """Stands where a pipeline was, so that its memory is free before another is made."""
-
-    block = 1
-    keeps_prefixes = False
-
-    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
-        raise RuntimeError("there is no pipeline")
-
-    def cancel(self, key: int) -> None:
-        pass
-
-    def step(self) -> list[Output]:
-        return []
-
-    def busy(self) -> bool:
-        return False
-
-    def kv_usage(self) -> float:
-        return 0.0
-
-    def close(self) -> None:
-        pass
 
 
 class Batch:
@@ -81,11 +35,14 @@ class Batch:
         name: str,
         max_running: int,
         prefill_slice: int,
+        burst_s: float = 0.02,
     ):
+        """`burst_s`: how long the first of a burst waits for the others."""
         self._make_pipeline = make_pipeline
         self._detokenizer = detokenizer
         self._max_running = max_running
         self._slice = prefill_slice
+        self._burst_s = burst_s
         self._pipeline: Pipeline = make_pipeline()
         self._memory = PrefixMemory(self._pipeline.block)
         self._wake = threading.Condition()
@@ -185,7 +142,7 @@ class Batch:
         with self._wake:
             self._wake.wait_for(self._has_work)
             if not self._active:
-                self._wake.wait_for(self._all_here, _BURST_S)
+                self._wake.wait_for(self._all_here, self._burst_s)
             arrived, self._inbox = self._inbox, []
             self._waiting += arrived
             closing = self._closing or self.failed
@@ -366,7 +323,7 @@ class Batch:
 
     def _drop_pipeline(self) -> None:
         self._pipeline.close()
-        self._pipeline = _NoPipeline()
+        self._pipeline = NoPipeline()
 
     def _requeue(self, jobs: Iterable[Job]) -> None:
         going_on = []

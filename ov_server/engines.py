@@ -18,7 +18,7 @@ import openvino_genai as genai
 import openvino_tokenizers
 
 from . import cache
-from .batch import Batch, Pipeline
+from .batch import Batch
 from .core import (
     BUILT_IN,
     ChatRequest,
@@ -33,13 +33,14 @@ from .core import (
 from .detokenizer import Detokenizer, Window, partial_tokens
 from .entries import Entry
 from .errors import BadRequest, ContextTooLong, LoadFailed, said
-from .jobs import Call, Job, Plan
+from .jobs import Call, Job
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Serial, generation_config
 from .prompt import Turn, open_ended, template_messages
 from .remote import RemotePipeline, Start
 from .settings import Settings
+from .stepping import Pipeline, Plan
 
 log = logging.getLogger(__name__)
 

@@ -2,51 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
 
-from .core import Finish, FinishReason, Sampling, Text, TokenLogprob
+from .core import Finish, FinishReason, Text, TokenLogprob
 from .detokenizer import Detokenizer, Window
 from .errors import ServerError
 from .markup import StopStrings
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How one answer is generated: every parameter decided."""
-
-    sampling: Sampling
-    max_tokens: int
-    logprobs: bool = False
-    json_schema: str | None = None
-    seed: int = 0
-
-    def resumed(self, done: int) -> "Plan":
-        """The plan for what is left after `done` tokens; another seed, or draws would repeat."""
-        if not done:
-            return self
-        least = max(0, (self.sampling.min_tokens or 0) - done)
-        return replace(
-            self, sampling=replace(self.sampling, min_tokens=least), seed=self.seed + done
-        )
-
-    def another(self, index: int) -> "Plan":
-        """The plan of answer `index` to the same prompt."""
-        return replace(self, seed=self.seed + index)
-
-    def reading(self) -> "Plan":
-        """The plan for reading a part of the prompt: the one token it gives is thrown away."""
-        return Plan(Sampling(temperature=0.0), 1)
-
-
-class Output(NamedTuple):
-    """What one step gave one key. `memory`: it was dropped, since the KV cache is full."""
-
-    key: int
-    tokens: list[int]
-    logprobs: list[float]
-    finish: Literal["stop", "length", "memory"] | None = None
-
+from .stepping import Plan
 
 Item = Text | Finish | ServerError
 

@@ -13,7 +13,7 @@ import openvino as ov
 import openvino_genai as genai
 
 from .core import Sampling
-from .jobs import Output, Plan
+from .stepping import Output, Plan
 
 GREEDY_BELOW = 1e-3
 """Temperatures under this are greedy decoding: dividing by them would overflow."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .channel import Channel
-from .jobs import Output, Plan
+from .stepping import Output, Plan
 
 
 @dataclass(frozen=True, slots=True)

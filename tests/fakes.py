@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from main import Models
-from ov_server.batch import Pipeline
 from ov_server.core import (
     ChatRequest,
     Done,
@@ -32,9 +31,9 @@ from ov_server.core import (
     Usage,
 )
 from ov_server.entries import Entry
-from ov_server.jobs import Output, Plan
 from ov_server.modelfiles import ModelFiles
 from ov_server.settings import Settings
+from ov_server.stepping import Output, Pipeline, Plan
 
 PATIENCE_S = 5
 """Only a broken test or a bug waits this long."""

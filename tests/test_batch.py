@@ -15,7 +15,8 @@ from ov_server.batch import Batch
 from ov_server.core import FinishReason, Sampling, Text, TokenLogprob
 from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
-from ov_server.jobs import Call, Job, Plan
+from ov_server.jobs import Call, Job
+from ov_server.stepping import Plan
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ class Asked:
 class Bench:
     """A batch over a fake runtime whose steps the test lets through."""
 
-    def __init__(self, *, max_running: int = 16, prefill_slice: int = 8):
+    def __init__(self, *, max_running: int = 16, prefill_slice: int = 8, burst_s: float = 60):
         self.ended = False
         self.runtime = FakeRuntime()
         self.batch = Batch(
@@ -72,6 +73,7 @@ class Bench:
             name="test",
             max_running=max_running,
             prefill_slice=prefill_slice,
+            burst_s=burst_s,
         )
 
     @property
@@ -284,6 +286,32 @@ async def test_prompts_that_come_together_are_read_whole(bench: Bench) -> None:
     assert [added.tokens for added in bench.runtime.added] == [20] * 4
 
 
+async def test_an_idle_batch_waits_for_the_rest_of_a_burst(bench: Bench) -> None:
+    bench.steps.open()
+    with bench.batch.coming(), bench.batch.coming():
+        first = bench.ask("a", "one")
+        second = bench.ask("b", "two")
+    assert [await first.text(), await second.text()] == ["one", "two"]
+    assert bench.runtime.steps[0] == ["a", "b"]
+
+
+async def test_a_burst_that_does_not_come_holds_nobody_up() -> None:
+    bench = Bench(burst_s=0.001)
+    bench.steps.open()
+    with bench.batch.coming():
+        assert await bench.ask("a", "one").text() == "one"
+    await end(bench)
+
+
+async def test_a_batch_that_works_does_not_wait_for_a_burst(bench: Bench) -> None:
+    [stream] = await bench.ask_all(("a", "a long answer"))
+    with bench.batch.coming():
+        other = bench.ask("b", "two")
+        bench.steps.open()
+        assert await other.text() == "two"
+        assert await stream.text() == "a long answer"
+
+
 async def test_a_prompt_read_before_is_not_read_in_parts_again(bench: Bench) -> None:
     bench.runtime.script("b" * 20, "two")
     [stream] = await bench.ask_all(("a", "a long answer, while others come"))
@@ -304,6 +332,8 @@ async def test_one_long_prompt_is_read_at_a_time(bench: Bench) -> None:
     bench.steps.open()
     assert [await a.text() for a in asked] == ["two", "six"]
     assert [added.who for added in bench.runtime.added] == list("abbbccc")
+    b, c = (next(i for i, s in enumerate(bench.runtime.steps) if who in s) for who in "bc")
+    assert c - b == 3, "a step read parts of two prompts"
     await stream.text()
 
 

@@ -14,9 +14,10 @@ from ov_server.core import ChatRequest, Finish, Message, Sampling, Text, collect
 from ov_server.detokenizer import Detokenizer
 from ov_server.entries import entry_of
 from ov_server.errors import BadRequest, EngineFailed
-from ov_server.jobs import Call, Job, Plan
+from ov_server.jobs import Call, Job
 from ov_server.modelfiles import inspect
 from ov_server.settings import Settings
+from ov_server.stepping import Plan
 
 from .waiting import until
 

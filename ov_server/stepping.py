@@ -1,0 +1,90 @@
+"""What a model's thread steps: the shape of a pipeline, what goes in and what comes out.
+
+Knows no runtime.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol
+
+from .core import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one answer is generated: every parameter decided."""
+
+    sampling: Sampling
+    max_tokens: int
+    logprobs: bool = False
+    json_schema: str | None = None
+    seed: int = 0
+
+    def resumed(self, done: int) -> "Plan":
+        """The plan for what is left after `done` tokens; another seed, or draws would repeat."""
+        if not done:
+            return self
+        least = max(0, (self.sampling.min_tokens or 0) - done)
+        return replace(
+            self, sampling=replace(self.sampling, min_tokens=least), seed=self.seed + done
+        )
+
+    def another(self, index: int) -> "Plan":
+        """The plan of answer `index` to the same prompt."""
+        return replace(self, seed=self.seed + index)
+
+    def reading(self) -> "Plan":
+        """The plan for reading a part of the prompt: the one token it gives is thrown away."""
+        return Plan(Sampling(temperature=0.0), 1)
+
+
+class Output(NamedTuple):
+    """What one step gave one key. `memory`: it was dropped, since the KV cache is full."""
+
+    key: int
+    tokens: list[int]
+    logprobs: list[float]
+    finish: Literal["stop", "length", "memory"] | None = None
+
+
+class Pipeline(Protocol):
+    """What the thread steps. Only the thread calls it."""
+
+    block: int
+    """Tokens of a KV block."""
+    keeps_prefixes: bool
+    """Whether a prompt whose beginning was read before is read from there on."""
+
+    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None: ...
+    def cancel(self, key: int) -> None: ...
+    def step(self) -> list[Output]: ...
+    def busy(self) -> bool:
+        """Whether a step would do anything, if only freeing what was cancelled."""
+        ...
+
+    def kv_usage(self) -> float: ...
+    def close(self) -> None: ...
+
+
+class NoPipeline:
+    """Stands where a pipeline was, so that its memory is free before another is made."""
+
+    block = 1
+    keeps_prefixes = False
+
+    def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
+        raise RuntimeError("there is no pipeline")
+
+    def cancel(self, key: int) -> None:
+        pass
+
+    def step(self) -> list[Output]:
+        return []
+
+    def busy(self) -> bool:
+        return False
+
+    def kv_usage(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        pass
