@@ -1,10 +1,13 @@
 """`python main.py`: says what it does and where it listens, then hands over to uvicorn."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,7 +31,28 @@ def launch(app: ASGIApp, models: Sequence[str]) -> None:
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Wakes once a second, for the Date header, where uvicorn wakes ten times to see whether it
+    has been told to stop: an idle machine stays cool. Stops at once when it is told."""
+
+    def __init__(self, config: uvicorn.Config):
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), 1)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
 
 
 def _address() -> tuple[str, int]:
