@@ -33,7 +33,7 @@ def idle(patience: Patience) -> Section:
     return Section(
         "idle",
         "Idle",
-        "A server with the embedded model: the CPU time of its process, its resident memory "
+        "A server with the embedded model: the CPU time of its processes, their resident memory "
         "before the first load (the runtime is imported by then), with the model loaded, and "
         "after it was unloaded, and the time from the start of its process.",
         "",

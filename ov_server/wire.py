@@ -70,12 +70,11 @@ class Answer(Response):
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self._record.outcome = "client left"
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # uvicorn's, when the grace time is over; this answers it
             if not work.done():
                 work.cancel()
                 await asyncio.wait({work})
                 await self._fail(Unavailable("The server is stopping."), scope, receive, send)
-            raise
         finally:
             gone.cancel()
             if not work.done():

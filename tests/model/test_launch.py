@@ -13,7 +13,7 @@ from threading import Event
 import httpx
 import pytest
 
-from .clients import Streamed, alphabet, asking, read_stream
+from .clients import Streamed, alphabet, asking, endless, read_stream
 from .servers import MODEL, ROOT, ProcessServer, environment, free_port, process_server
 from .waiting import BOUND_S, until
 
@@ -102,6 +102,30 @@ def test_a_second_start_uses_the_converted_model_and_sigterm_ends_it_well(
     assert "Traceback" not in second.log
     assert len(server.log_lines("into an OpenVINO model")) == 1
     assert second.log_lines("into an OpenVINO model") == []
+
+
+def test_an_answer_that_outlasts_the_grace_time_ends_with_an_error_event(
+    cache: Path, tmp_path: Path
+) -> None:
+    with process_server(tmp_path, cache) as stopping:
+        middle = Event()
+
+        def pause(answer: Streamed) -> None:
+            if answer.deltas:
+                middle.set()
+
+        with ThreadPoolExecutor(2) as pool:
+            running = pool.submit(read_stream, stopping, endless(), pause)
+            whole = pool.submit(stopping.post, endless())
+            assert middle.wait(BOUND_S)
+            until(lambda: stopping.queue()["running"] == 2, "two running answers")
+            assert stopping.stop(signal.SIGTERM) == 0
+            answer, refused = running.result(), whole.result()
+    assert answer.text
+    assert answer.error is not None
+    assert "stopping" in answer.error["message"]
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, answer.error["type"])
+    assert "Traceback" not in stopping.log
 
 
 def test_ctrl_c_ends_it_without_a_traceback(cache: Path, tmp_path: Path) -> None:
