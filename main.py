@@ -122,6 +122,7 @@ class Models:
         self._leaving: set[Slot] = set()
         self._turn = asyncio.Lock()
         self._watchers: list[asyncio.Future[None]] = []
+        self._broken: dict[str, tuple[str, str]] = {}
         self._swept = registry.state
         self._crowded = False
         self._stopping = False
@@ -195,9 +196,12 @@ class Models:
                 started = time.monotonic()
                 engine = await asyncio.to_thread(self._load, slot.entry, files, self._settings)
             log_load(slot, engine, time.monotonic() - started)
+            self._broken.pop(slot.entry.name, None)
             slot.ready.set_result(engine)
         except ServerError as error:
-            log.error("'%s' does not load: %s", slot.entry.name, error)
+            log.error("'%s' is not loaded: %s", slot.entry.name, error, exc_info=error.__cause__)
+            if isinstance(error, LoadFailed):
+                self._broken[slot.entry.name] = files.stamp, error.message
             self._call_off(slot, error)
         except Exception:
             log.exception("'%s' does not load", slot.entry.name)
@@ -307,6 +311,10 @@ class Models:
         """What is loaded or being loaded, by name; for those who only look."""
         return dict(self._slots)
 
+    def broken(self) -> dict[str, tuple[str, str]]:
+        """By name: the stamp of the files that did not load when they were last tried, and why."""
+        return self._broken
+
     def stats(self) -> dict[str, EngineStats]:
         """By name; engines that were replaced and still work count with the new one."""
         stats: dict[str, EngineStats] = {}
@@ -337,7 +345,12 @@ class Models:
 
 # The app.
 
-router = APIRouter()
+router = APIRouter(
+    responses={
+        "4XX": {"description": "What is wrong with the request, in OpenAI's shape"},
+        "5XX": {"description": "What went wrong here, in OpenAI's shape"},
+    }
+)
 
 
 @look(router, "/health")
@@ -405,7 +418,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         state.registry = Registry(settings.registry_path, settings.model_path)
         state.models = Models(state.registry, settings, load)
         device = Device(settings.device)
-        state.status = Status(state.registry, state.models.slots, state.models.stats, device)
+        state.status = Status(state.registry, state.models, device)
         state.figures.gauges(state.models.stats)
         tasks = [asyncio.create_task(device.look(probe))]
         pinned = [entry.name for entry in state.registry.entries() if entry.pinned]
@@ -429,8 +442,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     return app
 
 
-at = read_settings()
-app = create_app(at)
+app = create_app(read_settings())
 
 if __name__ == "__main__":
-    launch(app, [e.name for e in Registry(at.registry_path, at.model_path).entries()])
+    launch(app)

@@ -1,5 +1,5 @@
 """A loaded model: its tokenizer, its pipeline's thread, its limits. Imports openvino_genai, so
-it is itself imported only when a model is loaded.
+it is itself imported when it is needed, not with the app.
 """
 
 import asyncio

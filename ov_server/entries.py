@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .parameters import Parameters
+from .settings import DeviceName
 
 VERSION = 1
 CHAT_TASKS = ("text-generation", "text-generation-with-past", "image-text-to-text")
@@ -40,7 +41,7 @@ class Entry(BaseModel):
     """How the weights are stored; shown, not needed."""
     aliases: list[str] = []
     """Other names that it answers to."""
-    device: str | None = Field(None, min_length=1)
+    device: DeviceName | None = None
     """Overrides OV_DEVICE."""
     pinned: bool = False
     """Loaded at start, and never unloaded to make room or for being idle."""
@@ -82,7 +83,7 @@ def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
     for entry in list(entries.values()):
         for alias in entry.aliases:
             if (owner := owners.setdefault(alias, entry.name)) != entry.name:
-                mistakes[f"{entry.name} (alias {alias})"] = f"the name is taken by '{owner}'"
+                mistakes[f"alias '{alias}' of '{entry.name}'"] = f"the name is taken by '{owner}'"
         kept = [alias for alias in entry.aliases if owners[alias] == entry.name]
         entries[entry.name] = entry.model_copy(update={"aliases": kept})
     names = {name: entries[owner] for name, owner in owners.items()}
@@ -119,7 +120,15 @@ def _entry(name: str, value: Any, folder: Path) -> Entry:
 
 
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'it'}: {p['msg']}" for p in error.errors())
+    plain = {
+        "extra_forbidden": f"it is none of {', '.join(Defaults.model_fields)}",
+        "string_pattern_mismatch": "letters, digits and . _ : / @ + - make a name, at most 200",
+        "missing": "it is required, and is missing",
+    }
+    return "; ".join(
+        f"{'.'.join(map(str, p['loc'])) or 'it'}: {plain.get(p['type'], p['msg'])}"
+        for p in error.errors()
+    )
 
 
 def entry_of(path: Path, name: str | None = None) -> Entry:

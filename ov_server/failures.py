@@ -60,12 +60,17 @@ async def _http(request: Request, error: Exception) -> Response:
     path = request.url.path[:200]
     known: dict[int, ServerError] = {
         404: NotFound(f"There is no {request.method} {path}. There are {_ROUTES}."),
-        405: MethodNotAllowed(f"{request.method} is not for {path}."),
+        405: MethodNotAllowed(f"{request.method} is not for {path}{_allowed(error)}."),
         400: BadRequest("The body is not JSON that can be read."),
     }
     response = _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
     response.headers.update(error.headers or {})
     return response
+
+
+def _allowed(error: HTTPException) -> str:
+    allow = (error.headers or {}).get("Allow")
+    return f": use {allow}" if allow else ""
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -76,7 +81,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return _respond(request, BadRequest(f"The body is not valid JSON: {where}."))
     param = _param(problem["loc"])
     if param is None:
-        said = "Send a JSON object, with the header Content-Type: application/json."
+        sent = request.headers.get("Content-Type", "none")[:100]
+        json = sent.split(";")[0].strip().lower().endswith("json")
+        said = "The body must be a JSON object."
+        said += "" if json else f" Send it with Content-Type: application/json (it was: {sent})."
     else:
         said = f"{param}: {_PLAIN.get(problem['type'], problem['msg'])}."
     return _respond(request, BadRequest(said, param=param))

@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from .memory import limit_arenas
 
@@ -18,30 +18,30 @@ GRACE_S = 10
 """Seconds that running answers have to finish when the server is told to stop."""
 
 
-def launch(app: ASGIApp, models: Sequence[str]) -> None:
+def launch(app: FastAPI) -> None:
     """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
     limit_arenas()
     host, port = _address()
     listener = _listen(host, port)
-    address = f"http://{_reachable(host)}:{port}"
-    _say(f"ov-llm-server listens on http://{host}:{port} (stop it with Ctrl-C)")
-    _say(f"Models: {', '.join(models) or 'none yet: convert one, or set OV_MODEL_PATH'}")
-    if models:
-        _say(f"Try it:\n\n{_curl(address, models[0])}\n")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
-        signal.signal(number, lambda *_: sys.exit(0))
-    _Server(config).run(sockets=[listener])
+        signal.signal(number, lambda *_: None)
+    _Server(config, lambda: _greet(app, host, port)).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Wakes once a second, for the Date header, where uvicorn wakes ten times to see whether it
     has been told to stop: an idle machine stays cool. Stops at once when it is told."""
 
-    def __init__(self, config: uvicorn.Config):
+    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]):
         super().__init__(config)
+        self._greet = greet
         self._told = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._greet()
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -49,8 +49,15 @@ class _Server(uvicorn.Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), 1)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves it out then
+            await self.lifespan.shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        if self.server_state.tasks and not self.force_exit:
+            _say(f"Answers in work have {GRACE_S} s to end; Ctrl-C again stops at once.")
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._told.set)
 
@@ -58,7 +65,7 @@ class _Server(uvicorn.Server):
 def _address() -> tuple[str, int]:
     """HOST and PORT. SystemExit, in one line, when PORT is no port."""
     port = os.environ.get("PORT") or "9000"
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise SystemExit(f"PORT={port} is not a port: choose a number from 1 to 65535.")
     return os.environ.get("HOST") or "0.0.0.0", int(port)
 
@@ -76,6 +83,15 @@ def _listen(host: str, port: int) -> socket.socket:
             "Choose another with PORT=... or HOST=..."
         ) from None
     return listener
+
+
+def _greet(app: FastAPI, host: str, port: int) -> None:
+    models = [entry.name for entry in app.state.registry.entries()]
+    shown = f"[{host}]" if ":" in host else host
+    _say(f"ov-llm-server listens on http://{shown}:{port} (stop it with Ctrl-C)")
+    _say(f"Models: {', '.join(models) or 'none yet: convert one, or set OV_MODEL_PATH'}")
+    if models:
+        _say(f"Try it:\n\n{_curl(f'http://{_reachable(host)}:{port}', models[0])}\n")
 
 
 def _reachable(host: str) -> str:

@@ -1,4 +1,4 @@
-"""The process's own memory: how much it is, and how it comes back after a model has left."""
+"""How much memory the server takes, and how it comes back after a model has left."""
 
 import ctypes
 import gc
@@ -11,8 +11,13 @@ _M_ARENA_MAX = -8
 
 
 def rss_mb() -> int:
-    """Resident memory of this process in MB."""
-    return psutil.Process().memory_info().rss // 1_000_000
+    """Resident memory in MB of this process and the workers that its models run in."""
+    server = psutil.Process()
+    total = server.memory_info().rss
+    for worker in server.children(recursive=True):
+        with suppress(psutil.Error):  # one may end meanwhile
+            total += worker.memory_info().rss
+    return total // 1_000_000
 
 
 def limit_arenas() -> None:

@@ -49,18 +49,19 @@ def embedded_model() -> Path | None:
     return next((f for folder in folders or () for f in sorted(Path(folder).glob("*.gguf"))), None)
 
 
-def glance(path: Path) -> tuple[tuple[int, int, int] | None, ...]:
-    """What a few stats tell of a model: another answer means that it has to be inspected anew."""
-    inside = () if path.suffix == ".gguf" else ("openvino_model.xml", "openvino_model.bin")
-    return tuple(_sign(each) for each in (path, *(path / name for name in inside)))
-
-
-def _sign(path: Path) -> tuple[int, int, int] | None:
+def glance(path: Path) -> tuple[object, ...]:
+    """What stats tell of a model's files: another answer means that it has to be inspected anew."""
     try:
-        stat = os.stat(path)
+        if path.is_file():
+            return _sign(path.name, path.stat())
+        with os.scandir(path) as files:
+            return tuple(sorted(_sign(f.name, f.stat()) for f in files if f.is_file()))
     except (OSError, ValueError):
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return ()
+
+
+def _sign(name: str, stat: os.stat_result) -> tuple[str, int, int, int]:
+    return name, stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def inspect(path: Path) -> ModelFiles:
@@ -71,12 +72,12 @@ def inspect(path: Path) -> ModelFiles:
             if path.suffix != ".gguf":
                 raise LoadFailed(
                     f"'{path.name}' is neither an OpenVINO model folder nor a .gguf file. "
-                    "Correct its path in the registry."
+                    "Correct its path in the registry or in OV_MODEL_PATH."
                 )
         elif not path.is_dir():
             raise LoadFailed(
-                f"There is no '{path.name}' where the registry says. Put the model there, or "
-                "correct its path in the registry."
+                f"There is no model at '{path.name}'. Put it there, or correct its path in the "
+                "registry or in OV_MODEL_PATH."
             )
         else:
             files, form = [], "ir"
@@ -89,7 +90,7 @@ def inspect(path: Path) -> ModelFiles:
         stats = [(f.name, f.stat()) for f in sorted(files)]
     except OSError as error:
         raise LoadFailed(f"The files of '{path.name}' can't be read: {error.strerror}.") from error
-    facts = [(name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats]
+    facts = [_sign(name, stat) for name, stat in stats]
     stamp = hashlib.sha256(repr((str(path), facts)).encode()).hexdigest()[:16]
     return ModelFiles(
         path, form, sum(s.st_size for _, s in stats), max(s.st_mtime for _, s in stats), stamp

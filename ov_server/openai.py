@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "json_schema": ((), _NOT_YET),
     "grammar": ((), _NOT_YET),
     "reasoning_effort": ((), _NOT_YET),
-    "top_logprobs": ((0,), "above 0 " + _NEVER + ": it tells the chosen token's alone"),
+    "top_logprobs": ((0,), "above 0 can't be honoured: the chosen token's are told alone"),
     "logit_bias": ((), _NEVER),
     "modalities": ((["text"],), _NOT_YET),
     "audio": ((), _NOT_YET),
@@ -116,6 +116,16 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "mirostat": ((0,), _NEVER),
     "dry_multiplier": ((0, 0.0), _NEVER),
     "xtc_probability": ((0, 0.0), _NEVER),
+    "samplers": ((), _NEVER),
+    "dynatemp_range": ((0, 0.0), _NEVER),
+    "tfs_z": ((1, 1.0), _NEVER),
+    "top_a": ((0, 0.0), _NEVER),
+    "n_probs": ((0,), _NEVER),
+    "repeat_last_n": ((-1,), _NEVER + ": penalties look at the whole answer"),
+    "num_beams": ((1,), _NEVER),
+    "min_length": ((0,), "is another server's name: leave it out and say min_tokens"),
+    "no_repeat_ngram_size": ((0,), _NEVER),
+    "t_max_predict_ms": ((0, -1), _NEVER),
 }
 """Fields that would change the answer and can't: the values that change nothing, and why."""
 
@@ -168,7 +178,7 @@ def _refuse(body: ChatBody) -> None:
     said = {**(body.model_extra or {}), "top_logprobs": body.top_logprobs}
     for name, (harmless, why) in REFUSED.items():
         value = said.get(name)
-        if value is None or value in ([], {}, "", False) or value in harmless:
+        if value is None or value in ([], {}, "") or value in harmless:
             continue
         raise BadRequest(f"'{name}' {why}.", param=name, code="unsupported_parameter")
     for name in _OURS & (body.chat_template_kwargs or {}).keys():

@@ -1,6 +1,7 @@
 """Messages to what a model's chat template understands. Pure; the template engine is elsewhere."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .core import Message
@@ -14,19 +15,37 @@ _MARK = "4f1c9e52-the-final-message-7b0d63a8"
 def template_messages(messages: Sequence[Message]) -> list[Turn]:
     """The turns as a template expects them: content always a string, no key without a value.
 
-    A tool's result is told as text of the user, since a template may know no such role.
+    Calls of tools and their results are told as text, the results as the user's, since a template
+    may know neither.
     """
-    return [_turn(message) for message in messages]
+    names: dict[str, str] = {}
+    turns = []
+    for message in messages:
+        calls = [_call(call) for call in message.tool_calls]
+        names |= {id_: name for id_, name, _ in calls}
+        turns.append(_turn(message, names, [f"Call of {n}: {args}" for _, n, args in calls]))
+    return turns
 
 
-def _turn(message: Message) -> Turn:
+def _turn(message: Message, names: Mapping[str, str], calls: Sequence[str]) -> Turn:
     if message.role == "tool":
-        origin = f" of {message.name}" if message.name else ""
+        name = message.name or names.get(message.tool_call_id or "")
+        origin = f" of {name}" if name else ""
         return {"role": "user", "content": f"Result{origin}:\n{message.content}"}
-    turn: Turn = {"role": message.role, "content": message.content}
+    content = "\n".join([message.content, *calls] if message.content else calls)
+    turn: Turn = {"role": message.role, "content": content}
     if message.reasoning:
         turn["reasoning_content"] = message.reasoning
     return turn
+
+
+def _call(call: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Id, name and arguments of a call, in OpenAI's shape or with the function's fields bare."""
+    function = call.get("function")
+    fields = function if isinstance(function, Mapping) else call
+    arguments = fields.get("arguments") or {}
+    shown = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return str(call.get("id", "")), str(fields.get("name", "")), shown
 
 
 def open_ended(messages: list[Turn], render: Callable[[list[Turn]], str]) -> str:

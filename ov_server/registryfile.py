@@ -1,5 +1,6 @@
 """The registry's file: when it has to be read again, and what stays when it is broken."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from .entries import RegistryState, changes, parse_registry
 
 log = logging.getLogger(__name__)
 
+_MEND = "mend its permissions"
+_REMEDY = {errno.EISDIR: "OV_REGISTRY_PATH must name the file, not its folder"}
 _EMPTY = b'{"version":1,"models":{}}'
 
 
@@ -36,7 +39,7 @@ class RegistryFile:
             state = parse_registry(text, self.path.parent)
         except OSError as error:
             self._signature = (-1,)  # to be tried again: mended permissions change no signature
-            self._keep(f"it can't be read ({error.strerror}); mend its permissions")
+            self._keep(f"it can't be read ({error.strerror}): {_REMEDY.get(error.errno, _MEND)}")
         except ValueError as error:
             self._keep(f"it is not a registry ({error}); mend its text")
         else:
@@ -53,12 +56,13 @@ class RegistryFile:
 
     def _keep(self, error: str) -> None:
         if error != self.error:
-            log.error("registry %s: %s; the models it had stay", self.path, error)
+            stay = "; the models it had stay" if self.state.entries else ""
+            log.error("registry %s: %s%s", self.path, error, stay)
         self._text, self.error = None, error
 
     def _take(self, text: bytes, state: RegistryState) -> None:
         if said := changes(self.state, state):
             log.info("registry %s: %s", self.path, said)
         for name, mistake in state.mistakes.items():
-            log.error("registry entry '%s' is left out: %s", name, mistake)
+            log.error("registry: %s is left out: %s", name, mistake)
         self._text, self.state, self.error = text, state, None

@@ -126,9 +126,9 @@ class RemotePipeline:
 
     def close(self) -> None:
         """Ends the worker, which gives all its memory back."""
-        self._channel.close()
-        self._process.kill()
+        self._process.kill()  # first: at the channel's end it would report answers still in work
         self._process.wait()
+        self._channel.close()
 
     def _send(self, command: Start | Step) -> None:
         try:

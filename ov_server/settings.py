@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,6 +15,9 @@ def _from_home(value: str | Path) -> Path:
     except RuntimeError:
         raise ValueError("there is no such home folder") from None
 
+
+DeviceName = Annotated[str, StringConstraints(min_length=1, to_upper=True)]
+"""OpenVINO's name of a device; its case does not matter."""
 
 Home = Annotated[Path, BeforeValidator(_from_home)]
 """A path in which a leading ~ is the home folder, also from a systemd environment file."""
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    device: str = Field("GPU", min_length=1)
+    device: DeviceName = "GPU"
     """OpenVINO device that models run on (GPU, CPU, NPU, AUTO). Where it is not there, CPU."""
 
     registry_path: Home = Path("~/models/converted_models/registry.json").expanduser()

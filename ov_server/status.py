@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from . import __version__
-from .core import EngineStats
+from .core import Engine, EngineStats
 from .entries import Entry, RegistryState
 from .errors import LoadFailed, said
 from .modelfiles import ModelFiles, context_length, inspect
@@ -52,38 +53,31 @@ class RegistryView(Protocol):
     def entries(self) -> list[Entry]: ...
 
 
+class ModelsView(Protocol):
+    def slots(self) -> Mapping[str, Slot]: ...
+    def stats(self) -> Mapping[str, EngineStats]: ...
+    def broken(self) -> Mapping[str, tuple[str, str]]: ...
+
+
 class Status:
     """Answers questions about the whole server. It only looks."""
 
-    def __init__(
-        self,
-        registry: RegistryView,
-        slots: Callable[[], Mapping[str, Slot]],
-        stats: Callable[[], Mapping[str, EngineStats]],
-        device: Device,
-    ):
+    def __init__(self, registry: RegistryView, models: ModelsView, device: Device):
         self._registry = registry
-        self._slots = slots
-        self._stats = stats
+        self._models = models
         self._device = device
         self._started = time.monotonic()
         self._contexts: dict[str, int] = {}
 
     def health(self) -> dict[str, Any]:
         entries = self._registry.entries()
-        slots = self._slots()
+        slots = self._models.slots()
         engines = {name: slot.engine for name, slot in slots.items() if slot.engine}
-        warnings = [self._device.warning] if self._device.warning else []
-        warnings += [f"registry: {self._registry.error}"] if self._registry.error else []
-        mistakes = self._registry.state.mistakes
-        warnings += [f"registry entry {name}: {why}" for name, why in mistakes.items()]
-        for name, engine in engines.items():
-            if engine.warning and engine.warning != self._device.warning:
-                warnings.append(f"{name}: {engine.warning}")
-        stats = self._stats()
+        reasons = self._reasons(entries, engines)
+        stats = self._models.stats()
         return {
-            "status": "degraded" if warnings else "ok",
-            "reasons": warnings,
+            "status": "degraded" if reasons else "ok",
+            "reasons": reasons,
             "version": __version__,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "device": {
@@ -104,13 +98,30 @@ class Status:
             "registry_error": self._registry.error,
         }
 
+    def _reasons(self, entries: Sequence[Entry], engines: Mapping[str, Engine]) -> list[str]:
+        """What is not as its owner wants it."""
+        reasons = [self._device.warning] if self._device.warning else []
+        reasons += [f"registry: {self._registry.error}"] if self._registry.error else []
+        mistakes = self._registry.state.mistakes
+        reasons += [f"registry: {name} is left out: {why}" for name, why in mistakes.items()]
+        for name, engine in engines.items():
+            if engine.warning and engine.warning != self._device.warning:
+                reasons.append(f"{name}: {engine.warning}")
+        broken = self._models.broken()
+        for entry in entries:
+            if entry.name in broken and entry.name not in engines:
+                reasons.append(f"{entry.name}: {broken[entry.name][1]}")
+            elif not os.path.exists(entry.path):
+                reasons.append(f"{entry.name}: there is no model at '{entry.path.name}'")
+        return reasons
+
     def cards(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """All models. Reads the disk: call it off the event loop."""
         return {"object": "list", "data": [self.card(entry) for entry in entries]}
 
     def card(self, entry: Entry) -> dict[str, Any]:
         """One model. Reads the disk: call it off the event loop."""
-        slot = self._slots().get(entry.name)
+        slot = self._models.slots().get(entry.name)
         card = {
             "id": entry.name,
             "object": "model",
@@ -127,6 +138,9 @@ class Status:
             files = inspect(entry.path)
             card |= {"created": int(files.modified), "size": files.size}
             card["context_length"] = self._context(entry, files, slot)
+            stamp, why = self._models.broken().get(entry.name, ("", ""))
+            if slot is None and stamp == files.stamp:
+                raise LoadFailed(why)
         except LoadFailed as error:
             card |= {"state": slot.state if slot else "broken", "error": error.message}
         return card

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from fakes import (
     log_lines,
     model_folder,
     models_on_disk,
+    put,
     settled,
     soon,
     until,
@@ -814,6 +816,29 @@ async def test_a_model_without_its_files_is_listed_as_broken(server: Server) -> 
     cards = (await server.http.get("/v1/models")).json()["data"]
     assert [(card["id"], card["state"]) for card in cards] == [("a", "broken"), ("b", "unloaded")]
     assert "openvino_model.xml" in cards[0]["error"]
+
+
+async def test_a_model_that_did_not_load_is_broken_until_its_files_are_others(
+    server: Server,
+) -> None:
+    server.loader.errors["a"] = LoadFailed("its files are cut short")
+    assert (await server.chat()).status_code == 500
+    card = (await server.http.get("/v1/models/a")).json()
+    assert (card["state"], card["error"]) == ("broken", "its files are cut short")
+    health = (await server.http.get("/health")).json()
+    assert (health["status"], health["reasons"]) == ("degraded", ["a: its files are cut short"])
+    put(server.folder / "a" / "openvino_model.bin", "another conversion")
+    assert (await server.http.get("/v1/models/a")).json()["state"] == "unloaded"
+    server.loader.errors.clear()
+    assert (await server.chat()).status_code == 200
+    assert (await server.http.get("/health")).json()["status"] == "ok"
+
+
+async def test_health_names_a_model_that_is_not_on_disk(server: Server) -> None:
+    shutil.rmtree(server.folder / "a")
+    health = (await server.http.get("/health")).json()
+    assert health["status"] == "degraded"
+    assert health["reasons"] == ["a: there is no model at 'a'"]
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,15 @@ def test_a_glance_tells_a_replaced_file_from_an_untouched_one(tmp_path: Path) ->
     assert glance(file) != before
 
 
-def test_a_glance_tells_rewritten_weights_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "openvino_model.xml").write_text("x")
+@pytest.mark.parametrize("name", ["openvino_model.xml", "config.json", "openvino_tokenizer.bin"])
+def test_a_glance_tells_any_rewritten_file_of_a_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
     before = glance(tmp_path)
-    (tmp_path / "openvino_model.xml").write_text("longer")
+    assert glance(tmp_path) == before
+    (tmp_path / name).write_text("longer")
     assert glance(tmp_path) != before
+
+
+@pytest.mark.parametrize("path", ["gone", "a\0b", "x" * 5000])
+def test_a_glance_at_nothing_tells_nothing(tmp_path: Path, path: str) -> None:
+    assert glance(tmp_path / path) == ()

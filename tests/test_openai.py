@@ -223,6 +223,16 @@ def test_a_refused_field_that_changes_nothing_is_let_through(field: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("field", "value"),
+    [("skip_special_tokens", False), ("typical_p", 0), ("n_predict", 0), ("length_penalty", 0.0)],
+)
+def test_a_zero_or_false_that_changes_the_answer_is_refused(field: str, value: object) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(body(**{field: value}), ENTRY)
+    assert caught.value.param == field
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"stream_options": {"include_usage": True}}, "stream_options"),

@@ -13,7 +13,7 @@ from threading import Event
 import httpx
 import pytest
 
-from .clients import Streamed, alphabet, asking, endless, read_stream
+from .clients import Streamed, alphabet, asking, endless, read_stream, stream
 from .servers import MODEL, ROOT, ProcessServer, environment, free_port, process_server
 from .waiting import BOUND_S, until
 
@@ -130,8 +130,19 @@ def test_an_answer_that_outlasts_the_grace_time_ends_with_an_error_event(
 
 def test_ctrl_c_ends_it_without_a_traceback(cache: Path, tmp_path: Path) -> None:
     with process_server(tmp_path, cache) as idle:
-        idle.stop(signal.SIGINT)
+        assert idle.stop(signal.SIGINT) == 0
     assert "Traceback" not in idle.log
+
+
+def test_a_second_ctrl_c_stops_at_once_and_without_a_traceback(cache: Path, tmp_path: Path) -> None:
+    with process_server(tmp_path, cache) as busy, stream(busy, endless()) as chunks:
+        assert next(chunks) is not None
+        until(lambda: busy.queue()["running"] == 1, "a running answer")
+        busy.process.send_signal(signal.SIGINT)
+        until(lambda: "Ctrl-C again" in busy.said, "the server says that it waits")
+        assert busy.stop(signal.SIGINT) == 0
+    assert "Traceback" not in busy.log
+    assert "leaked" not in busy.log
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
@@ -145,10 +156,11 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     assert "PORT=" in said
 
 
-def test_a_port_that_is_none_is_one_clear_line() -> None:
-    said = one_message(run("main.py", PORT="http"))
+@pytest.mark.parametrize("port", ["http", "²", "0", "65536"])
+def test_a_port_that_is_none_is_one_clear_line(port: str) -> None:
+    said = one_message(run("main.py", PORT=port))
     assert len(said.splitlines()) == 1
-    assert "PORT=http" in said
+    assert f"PORT={port}" in said
 
 
 @pytest.mark.parametrize("how", ["main.py", "uvicorn"])
