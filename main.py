@@ -172,8 +172,9 @@ class Models:
             raise
         key = key_of(entry, files, self._settings)
         if slot is not None and (slot.key != key or slot.failed):
-            if slot.engine and not slot.failed and self._still_leaving(entry.name):
-                return slot  # files that go on changing must not pile up engines
+            written = key[0] != slot.key[0] and not files.settled
+            if slot.engine and not slot.failed and (written or self._still_leaving(entry.name)):
+                return slot  # files half-written, or changed again and again
             self._retire(slot)
             slot = None
         if slot is None:

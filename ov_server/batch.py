@@ -10,18 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .core import EngineStats, Text, TokenLogprob
 from .detokenizer import Detokenizer
 from .errors import EngineFailed, ServerError, Unavailable, said
 from .jobs import Job, deliver
 from .prefill import PrefixMemory, next_part
-from .stepping import NoPipeline, Output, Pipeline
+from .stepping import NoPipeline, Output, Pipeline, PipelineLost
 
 log = logging.getLogger(__name__)
 
 _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
+
+
+class _Failure(NamedTuple):
+    """Of a step. `lost`: with its process, which tells nothing of why."""
+
+    reason: str
+    lost: bool
 
 
 class Batch:
@@ -36,13 +44,16 @@ class Batch:
         max_running: int,
         prefill_slice: int,
         burst_s: float = 0.02,
+        closing_s: float = 5,
     ):
-        """`burst_s`: how long the first of a burst waits for the others."""
+        """`burst_s`: how long the first of a burst waits for the others; `closing_s`: how long a
+        step may go on when the model is to be unloaded."""
         self._make_pipeline = make_pipeline
         self._detokenizer = detokenizer
         self._max_running = max_running
         self._slice = prefill_slice
         self._burst_s = burst_s
+        self._closing_s = closing_s
         self._pipeline: Pipeline = make_pipeline()
         self._memory = PrefixMemory(self._pipeline.block)
         self._wake = threading.Condition()
@@ -108,7 +119,10 @@ class Batch:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(self._closing_s)
+        if self._thread.is_alive():  # in a step that does not end
+            self._pipeline.close()
+            self._thread.join()
         del self._detokenizer, self._make_pipeline  # they held the tokenizer
 
     # The thread.
@@ -116,16 +130,16 @@ class Batch:
     def _run(self) -> None:
         while self._take():
             failure = self._work()
-            if failure is not None:
+            if failure is not None and not self._closing:
                 self._recover(failure)
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._drop_pipeline()
         self._fail_all(_stopping())
 
-    def _work(self) -> str | None:
-        """One step; what the runtime said if it failed. The error itself would keep the pipeline
-        in memory by its traceback while another one is made."""
+    def _work(self) -> _Failure | None:
+        """One step; what was said if it failed. The error itself would keep the pipeline in
+        memory by its traceback while another one is made."""
         try:
             self._drop_cancelled()
             self._admit()
@@ -134,7 +148,7 @@ class Batch:
                 self._hand_out(self._pipeline.step())
                 self._kv_usage = self._pipeline.kv_usage()
         except Exception as error:
-            return said(error)
+            return _Failure(said(error), lost=isinstance(error, PipelineLost))
         return None
 
     def _take(self) -> bool:
@@ -298,23 +312,24 @@ class Batch:
 
     # Faults.
 
-    def _recover(self, failure: str) -> None:
+    def _recover(self, failure: _Failure) -> None:
         """Makes the pipeline anew and lets everybody go on but the job that broke it.
 
         Suspects are the jobs without a token since they joined. They come back one at a time,
-        when all others have had a token, so that the next failure names the guilty one.
+        when all others have had a token, so that the next failure names the guilty one. A process
+        that was lost may have been ended from outside: nobody is guilty of the first time.
         """
         self._rebuilds += 1
         self._fruitless += not self._on_trial()  # a trial finds one guilty at each failure
         jobs = list(self._active.values())
         unproven = [job for job in jobs if not job.proven]
         suspects = [job for job in unproven if job.suspect or not job.generated] or unproven or jobs
-        log.error("a step failed with %d requests running: %s", len(jobs), failure)
+        log.error("a step failed with %d requests running: %s", len(jobs), failure.reason)
         self._active.clear()
         self._reader = None
         self._memory.clear()
-        if len(suspects) == 1:
-            _fail(suspects[0], _guilty(failure))
+        if len(suspects) == 1 and (suspects[0].suspect or not failure.lost):
+            _fail(suspects[0], _guilty(failure.reason))
         else:
             for job in suspects:
                 job.suspect = True

@@ -22,13 +22,18 @@ class Channel:
         self._poll.register(end, select.POLLIN)
         self._rest = b""
 
+    def limit(self, seconds: float) -> None:
+        """How long sending and receiving may stand still from now on; without it, for ever."""
+        self._socket.settimeout(seconds)
+
     def send(self, message: Any) -> None:
-        """Raises OSError when the other side is gone."""
+        """Raises OSError when the other side is gone, TimeoutError when it takes nothing."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._socket.sendall(_LENGTH.pack(len(data)) + data)
 
     def receive(self) -> Any:
-        """Waits for a message. Raises EOFError or OSError when the other side is gone."""
+        """Waits for a message. Raises EOFError or OSError when the other side is gone,
+        TimeoutError when it says nothing."""
         head = self._take(_LENGTH.size)
         return pickle.loads(self._take(*_LENGTH.unpack(head)))
 

@@ -1,11 +1,13 @@
 """Token ids to text, piece by piece. Knows no runtime: decoding is a function it is given."""
 
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 
 Decode = Callable[[list[list[int]]], list[str]]
 """Texts of several token sequences, special tokens left out."""
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
+_BYTE = re.compile(rb"<0x[0-9A-F]{2}>")
 _PENDING_LIMIT = 16
 """Tokens after which a window moves on, though no whole character has come of them."""
 
@@ -31,9 +33,10 @@ class Window:
         """Whether tokens wait for a whole character."""
         return len(self.ids) > self.read
 
-    def _advance(self, new: Sequence[int], text: str, rest: str) -> str:
-        """Takes in new tokens, whose texts with and without the window are known."""
-        forced = len(self.ids) + len(new) - self.read >= _PENDING_LIMIT
+    def _advance(self, new: Sequence[int], text: str, rest: str, *, whole: bool = False) -> str:
+        """Takes in new tokens, whose texts with and without the window are known. `whole`: the
+        last of them ends a character, so a U+FFFD is one."""
+        forced = whole or len(self.ids) + len(new) - self.read >= _PENDING_LIMIT
         half = 0 if forced else len(text) - len(text.rstrip(_HALF))
         added = text[len(self.shown) : len(text) - half]
         self.ids += new
@@ -70,7 +73,7 @@ class Detokenizer:
             for i, text, rest in zip(unknown, decoded[::2], decoded[1::2], strict=True):
                 window, new = news[i]
                 self._learn(window, new, text, rest)
-                texts[i] = window._advance(new, text, rest)
+                texts[i] = window._advance(new, text, rest, whole=self._whole(new))
         return [text or "" for text in texts]
 
     def flush(self, window: Window) -> str:
@@ -79,26 +82,31 @@ class Detokenizer:
             return self._decode([window.ids])[0].rstrip(_HALF)[len(window.shown) :]
         return ""
 
+    def _whole(self, new: list[int]) -> bool:
+        return self._partial is not None and bool(new) and new[-1] not in self._partial
+
     def _known(self, window: Window, new: list[int]) -> str | None:
         if len(new) != 1 or window.waiting:
             return None if new else ""
         text = self._texts.get(new[0])
-        return text and window._advance(new, window.shown + text, text)
+        return text and window._advance(new, window.shown + text, text, whole=True)
 
     def _learn(self, window: Window, new: list[int], text: str, rest: str) -> None:
         """Keeps a token's text when it is the same alone and after text that can be seen."""
-        if self._partial is None or len(new) != 1 or window.waiting or new[0] in self._partial:
-            return
-        if window.shown.strip() and rest and _HALF not in rest and text == window.shown + rest:
+        alone = len(new) == 1 and not window.waiting and self._whole(new)
+        if alone and window.shown.strip() and rest and text == window.shown + rest:
             self._texts[new[0]] = rest
 
 
 def partial_tokens(vocabulary: Mapping[bytes, int]) -> frozenset[int]:
-    """The ids of tokens whose bytes are not whole characters of UTF-8."""
+    """The ids of tokens that are not whole characters of UTF-8; `<0xE4>` is how vocabularies made
+    with SentencePiece write a byte."""
     return frozenset(token for piece, token in vocabulary.items() if not _is_text(piece))
 
 
 def _is_text(piece: bytes) -> bool:
+    if _BYTE.fullmatch(piece):
+        return False
     try:
         piece.decode()
     except UnicodeDecodeError:

@@ -36,18 +36,16 @@ from .errors import BadRequest, ContextTooLong, LoadFailed, said
 from .jobs import Call, Job
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
-from .pipelines import Serial, generation_config
+from .pipelines import Serial, generation_config, load_tokenizer
 from .prompt import Turn, open_ended, template_messages
 from .remote import RemotePipeline, Start
 from .settings import Settings
-from .stepping import Pipeline, Plan
+from .stepping import Pipeline, PipelineLost, Plan
 
 log = logging.getLogger(__name__)
 
 _CONVERSION = 2
 """Counts the ways in which GGUF files have been converted; what another way made is left behind."""
-_TOKENIZER: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1}
-"""More threads make no text faster, and spin for a millisecond after every call."""
 _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
 
@@ -71,9 +69,10 @@ def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEng
     except LoadFailed:
         raise
     except Exception as error:
+        give_memory_back()
         raise LoadFailed(
             f"The model '{entry.name}' does not load: {said(error)}. "
-            "Convert it again, or see the server's log."
+            "Convert it again; the server's log has the whole error."
         ) from error
 
 
@@ -176,7 +175,7 @@ class TextEngine:
         self._capacity = 0
         self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
-        self._tokenizer = genai.Tokenizer(path, **_TOKENIZER)
+        self._tokenizer = load_tokenizer(path)
         _use_tensors_once()
         self._batch = Batch(
             self._make_pipeline,
@@ -196,6 +195,8 @@ class TextEngine:
             properties["CACHE_DIR"] = str(self._settings.cache_dir / "kernels")
         try:
             return self._make_paged(properties)
+        except PipelineLost:
+            raise
         except Exception as error:
             reason = said(error)
             try:
@@ -211,7 +212,11 @@ class TextEngine:
         start = Start(
             self._path, self.device, properties, self._kv_cache_gb, self._settings.prefill_chunk
         )
-        pipeline = RemotePipeline(start)
+        try:
+            pipeline = RemotePipeline(start)
+        except PipelineLost as lost:  # perhaps somebody ended it: the next one tells
+            log.warning("%s: another one is started", lost)
+            pipeline = RemotePipeline(start)
         self._capacity = pipeline.capacity
         return pipeline
 

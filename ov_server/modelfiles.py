@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from .parameters import Parameters
 FALLBACK_CONTEXT = 4096
 """Tokens; for models whose files do not say."""
 
+SETTLE_S = 3
+"""Seconds without a write after which a changed model counts as whole."""
+
 EMBEDDED_NAME = "smollm2-135m-instruct"
 
 
@@ -36,6 +40,11 @@ class ModelFiles:
     modified: float
     """Seconds since the epoch, of the newest file."""
     stamp: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether none of them was written in the last seconds, as if somebody was still at it."""
+        return not 0 <= time.time() - self.modified < SETTLE_S
 
     @property
     def is_gguf(self) -> bool:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .channel import Channel
-from .stepping import Output, Plan
+from .stepping import Output, PipelineLost, Plan
+
+_LOAD_LIMIT_S, _STEP_LIMIT_S = 600, 120
+"""Seconds that a worker may be silent: more than a large model takes on a slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Failed:
 class RemotePipeline:
     """Adds and cancels travel with the next step. The worker ends when this object goes.
 
-    Raises RuntimeError, with the runtime's reason, when the worker fails or is gone.
+    Raises RuntimeError, with the runtime's reason, when the runtime fails, and PipelineLost when
+    the worker is gone or says nothing for longer than a load or a step can take.
     """
 
     keeps_prefixes = True
@@ -84,6 +88,7 @@ class RemotePipeline:
                 start_new_session=True,  # Ctrl-C is the server's, which lets answers finish
             )
         self._channel = Channel(ours)
+        self._channel.limit(_LOAD_LIMIT_S)
         self._adds: list[tuple[int, list[int], Plan, int]] = []
         self._cancels: list[int] = []
         self._sent = 0
@@ -96,6 +101,7 @@ class RemotePipeline:
             self.close()
             raise
         assert isinstance(ready, Ready)
+        self._channel.limit(_STEP_LIMIT_S)
         self.block = ready.block
         self.capacity = ready.capacity
 
@@ -133,17 +139,20 @@ class RemotePipeline:
     def _send(self, command: Start | Step) -> None:
         try:
             self._channel.send(command)
-        except OSError:
-            raise RuntimeError(self._end()) from None
+        except OSError as error:
+            raise PipelineLost(self._end(error)) from None
 
     def _receive(self) -> Any:
         try:
             answer = self._channel.receive()
-        except (EOFError, OSError):
-            raise RuntimeError(self._end()) from None
+        except (EOFError, OSError) as error:
+            raise PipelineLost(self._end(error)) from None
         if isinstance(answer, Failed):
             raise RuntimeError(answer.reason)
         return answer
 
-    def _end(self) -> str:
-        return f"the worker process ended by itself (exit code {self._process.wait()})"
+    def _end(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            self._process.kill()
+            return "the worker process gave no answer for minutes"
+        return f"the worker process ended (exit code {self._process.wait()})"

@@ -37,6 +37,10 @@ class Plan:
         return Plan(Sampling(temperature=0.0), 1)
 
 
+class PipelineLost(RuntimeError):
+    """The process that a pipeline ran in ended, or gives no answer any more; nobody knows why."""
+
+
 class Output(NamedTuple):
     """What one step gave one key. `memory`: it was dropped, since the KV cache is full."""
 
@@ -62,7 +66,9 @@ class Pipeline(Protocol):
         ...
 
     def kv_usage(self) -> float: ...
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Frees it. From any thread, and while another one steps, which then throws."""
+        ...
 
 
 class NoPipeline:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
@@ -33,7 +34,7 @@ from ov_server.core import (
 from ov_server.entries import Entry
 from ov_server.modelfiles import ModelFiles
 from ov_server.settings import Settings
-from ov_server.stepping import Output, Pipeline, Plan
+from ov_server.stepping import Output, Pipeline, PipelineLost, Plan
 
 PATIENCE_S = 5
 """Only a broken test or a bug waits this long."""
@@ -314,6 +315,8 @@ class FakeRuntime:
         self.reasons: dict[str, Literal["stop", "length"]] = {}
         self.poison: dict[str, int] = {}
         """By prompt: the step throws instead of giving its token of this index."""
+        self.losses = 0
+        """So many of the next steps find that their process is gone."""
         self.memory: set[tuple[str, int]] = set()
         """Prompt and index of the token in whose place the KV cache is full, once."""
         self.ends_apart: set[str] = set()
@@ -375,6 +378,7 @@ class FakePipeline:
         self._live: dict[int, _Sequence] = {}
         self._to_free = False
         self._broken = False
+        self._closed = False
 
     def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
         runtime = self._runtime
@@ -397,7 +401,9 @@ class FakePipeline:
         return bool(self._live) or self._to_free
 
     def close(self) -> None:
-        pass
+        self._closed = True
+        if threading.get_ident() not in self._runtime.callers.get("step", ()):
+            self._runtime.stepping.open()  # ends the step that another thread is in
 
     def kv_usage(self) -> float:
         self._runtime.called("kv_usage")
@@ -409,6 +415,11 @@ class FakePipeline:
         runtime.stepping.arrive()
         if self._broken:
             raise RuntimeError("cannot be called when we are already in scheduling phase")
+        if self._closed:
+            raise RuntimeError("the pipeline is closed")
+        if runtime.losses:
+            runtime.losses -= 1
+            raise PipelineLost("its process ended")
         runtime.steps.append([s.who for s in self._live.values()])
         self._to_free = False
         for sequence in self._live.values():
@@ -456,10 +467,12 @@ def model_folder(parent: Path, name: str, *, weights: int = 100, context: int = 
     return folder
 
 
-def put(path: Path, text: str) -> None:
-    """Replaces a file in one stroke, as the converter does."""
+def put(path: Path, text: str, *, age_s: float = 60) -> None:
+    """Replaces a file in one stroke, as the converter does, some time after it was written."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, "utf-8")
+    written = time.time() - age_s
+    os.utime(part, (written, written))
     os.replace(part, path)
 
 

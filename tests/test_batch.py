@@ -64,7 +64,14 @@ class Asked:
 class Bench:
     """A batch over a fake runtime whose steps the test lets through."""
 
-    def __init__(self, *, max_running: int = 16, prefill_slice: int = 8, burst_s: float = 60):
+    def __init__(
+        self,
+        *,
+        max_running: int = 16,
+        prefill_slice: int = 8,
+        burst_s: float = 60,
+        closing_s: float = 60,
+    ):
         self.ended = False
         self.runtime = FakeRuntime()
         self.batch = Batch(
@@ -74,6 +81,7 @@ class Bench:
             max_running=max_running,
             prefill_slice=prefill_slice,
             burst_s=burst_s,
+            closing_s=closing_s,
         )
 
     @property
@@ -498,6 +506,32 @@ async def test_a_suspect_is_not_blamed_for_what_a_newcomer_does(bench: Bench) ->
     assert isinstance((await guilty.got()).error, EngineFailed)
     assert isinstance((await newcomer.got()).error, EngineFailed)
     assert await suspect.text() == "the suspect's answer"
+
+
+async def test_a_process_that_was_ended_from_outside_costs_nobody_an_answer(bench: Bench) -> None:
+    [stream] = await bench.ask_all(("a", "a long answer"))
+    await bench.steps.one()
+    newcomer = bench.ask("b", "two")
+    await bench.steps.one()
+    bench.runtime.losses = 1
+    bench.steps.open()
+    assert [await stream.text(), await newcomer.text()] == ["a long answer", "two"]
+    assert bench.batch.stats().rebuilds == 1
+
+
+async def test_a_request_that_loses_the_process_twice_is_guilty(bench: Bench) -> None:
+    [only] = await bench.ask_all(("a", "one"))
+    bench.runtime.losses = 2
+    bench.steps.open()
+    assert isinstance((await only.got()).error, EngineFailed)
+    assert await bench.ask("b", "two").text() == "two"
+
+
+async def test_a_step_without_end_is_ended_when_the_model_leaves() -> None:
+    bench = Bench(closing_s=0.01)
+    [stream] = await bench.ask_all(("a", "a long answer"))
+    await soon(asyncio.to_thread(bench.batch.close))
+    assert isinstance((await stream.got()).error, Unavailable)
 
 
 async def test_a_prompt_being_read_in_parts_survives_anothers_poison(bench: Bench) -> None:

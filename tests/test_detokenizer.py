@@ -181,3 +181,16 @@ def test_a_text_that_depends_on_the_token_before_is_never_taken_as_known() -> No
 def test_partial_tokens_are_those_that_are_no_text_alone() -> None:
     vocabulary = {b" whole": 0, "é".encode(): 1, b"\xc3": 2, b"a\xe4": 3, b"\xa0c": 4, b"": 5}
     assert partial_tokens(vocabulary) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("errors", ["replace", "ignore"])
+def test_a_replacement_character_that_is_text_is_said(errors: str) -> None:
+    vocabulary = Bytes(errors)
+    hi, sign, half = vocabulary.tokens([b"hi", BROKEN.encode(), "é".encode()[:1]])
+    for tokens, text in (([hi, sign, sign], f"hi{BROKEN * 2}"), ([sign, hi], f"{BROKEN}hi")):
+        assert "".join(pieces_of(vocabulary.detokenizer(), tokens)) == text
+    assert "".join(pieces_of(vocabulary.detokenizer(), [hi, half])) == "hi"
+
+
+def test_a_byte_as_sentencepiece_writes_it_is_no_whole_character() -> None:
+    assert partial_tokens({b"<0xE4>": 0, b"<0x0A>": 1, b"<0xe4>": 2, b"word": 3}) == {0, 1}

@@ -13,6 +13,7 @@ from fakes import (
     happens,
     model_folder,
     models_on_disk,
+    put,
     settled,
     soon,
     write_registry,
@@ -142,6 +143,15 @@ async def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
     engine = await house.pass_by("a")
     (tmp_path / "a" / "openvino_model.xml").unlink()
     assert await house.pass_by("a") is engine
+
+
+async def test_files_being_written_do_not_replace_what_is_loaded(tmp_path: Path) -> None:
+    house = House(tmp_path, "a")
+    engine = await house.pass_by("a")
+    put(tmp_path / "a" / "openvino_model.bin", "half of", age_s=0)
+    assert await house.pass_by("a") is engine
+    put(tmp_path / "a" / "openvino_model.bin", "half of it, and the rest")
+    assert await house.pass_by("a") is not engine
 
 
 async def test_a_failed_load_lets_the_next_model_load(tmp_path: Path) -> None:
