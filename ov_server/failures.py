@@ -75,7 +75,8 @@ def _allowed(error: HTTPException) -> str:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problem = max(error.errors(), key=lambda p: len(p["loc"]))  # of a union, the one meant
+    # of a union, the one meant
+    problem = max(error.errors(), key=lambda p: (len(p["loc"]), p["type"] != "string_type"))
     if problem["type"] == "json_invalid":
         where = f"{problem.get('ctx', {}).get('error')} at character {problem['loc'][-1]}"
         return _respond(request, BadRequest(f"The body is not valid JSON: {where}."))

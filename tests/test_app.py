@@ -818,6 +818,12 @@ async def test_a_model_without_its_files_is_listed_as_broken(server: Server) -> 
     assert "openvino_model.xml" in cards[0]["error"]
 
 
+async def test_too_many_stop_strings_are_told_as_such(server: Server) -> None:
+    error = (await server.chat(stop=["x"] * 33)).json()["error"]
+    assert error["param"].startswith("stop")
+    assert "32" in error["message"]
+
+
 async def test_a_model_that_did_not_load_is_broken_until_its_files_are_others(
     server: Server,
 ) -> None:
