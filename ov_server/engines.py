@@ -191,9 +191,7 @@ class TextEngine:
         """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
         # mapped weights would take their process down when somebody overwrites the file
         properties: dict[str, Any] = {"ENABLE_MMAP": False}
-        if self.device == "CPU":  # a thread bound to a core waits while the server's has it
-            properties["ENABLE_CPU_PINNING"] = False
-        else:  # on CPU loading from this cache takes longer than compiling
+        if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
             properties["CACHE_DIR"] = str(self._settings.cache_dir / "kernels")
         try:
             return self._make_paged(properties)
