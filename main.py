@@ -122,7 +122,7 @@ class Models:
         self._leaving: set[Slot] = set()
         self._turn = asyncio.Lock()
         self._watchers: list[asyncio.Future[None]] = []
-        self._broken: dict[str, tuple[str, str]] = {}
+        self._broken: dict[str, tuple[object, str]] = {}
         self._swept = registry.state
         self._crowded = False
         self._stopping = False
@@ -202,7 +202,7 @@ class Models:
         except ServerError as error:
             log.error("'%s' is not loaded: %s", slot.entry.name, error, exc_info=error.__cause__)
             if isinstance(error, LoadFailed):
-                self._broken[slot.entry.name] = files.stamp, error.message
+                self._broken[slot.entry.name] = slot.seen, error.message
             self._call_off(slot, error)
         except Exception:
             log.exception("'%s' does not load", slot.entry.name)
@@ -312,8 +312,8 @@ class Models:
         """What is loaded or being loaded, by name; for those who only look."""
         return dict(self._slots)
 
-    def broken(self) -> dict[str, tuple[str, str]]:
-        """By name: the stamp of the files that did not load when they were last tried, and why."""
+    def broken(self) -> dict[str, tuple[object, str]]:
+        """By name: what a glance at the files told when they did not load, and why they didn't."""
         return self._broken
 
     def stats(self) -> dict[str, EngineStats]:

@@ -50,14 +50,14 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._told.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.tasks:
+            _say(f"Answers in work have {GRACE_S} s to end; Ctrl-C again stops at once.")
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn leaves it out then
             await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        if self.server_state.tasks and not self.force_exit:
-            _say(f"Answers in work have {GRACE_S} s to end; Ctrl-C again stops at once.")
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._told.set)
 

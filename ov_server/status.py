@@ -11,7 +11,7 @@ from . import __version__
 from .core import Engine, EngineStats
 from .entries import Entry, RegistryState
 from .errors import LoadFailed, said
-from .modelfiles import ModelFiles, context_length, inspect
+from .modelfiles import ModelFiles, context_length, glance, inspect
 from .slots import Slot
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class RegistryView(Protocol):
 class ModelsView(Protocol):
     def slots(self) -> Mapping[str, Slot]: ...
     def stats(self) -> Mapping[str, EngineStats]: ...
-    def broken(self) -> Mapping[str, tuple[str, str]]: ...
+    def broken(self) -> Mapping[str, tuple[object, str]]: ...
 
 
 class Status:
@@ -107,13 +107,17 @@ class Status:
         for name, engine in engines.items():
             if engine.warning and engine.warning != self._device.warning:
                 reasons.append(f"{name}: {engine.warning}")
-        broken = self._models.broken()
         for entry in entries:
-            if entry.name in broken and entry.name not in engines:
-                reasons.append(f"{entry.name}: {broken[entry.name][1]}")
+            if entry.name not in engines and (why := self._broken(entry)):
+                reasons.append(f"{entry.name}: {why}")
             elif not os.path.exists(entry.path):
                 reasons.append(f"{entry.name}: there is no model at '{entry.path.name}'")
         return reasons
+
+    def _broken(self, entry: Entry) -> str | None:
+        """Why the model did not load, as long as its files are the same."""
+        seen, why = self._models.broken().get(entry.name, (None, None))
+        return why if why and seen == glance(entry.path) else None
 
     def cards(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """All models. Reads the disk: call it off the event loop."""
@@ -138,8 +142,7 @@ class Status:
             files = inspect(entry.path)
             card |= {"created": int(files.modified), "size": files.size}
             card["context_length"] = self._context(entry, files, slot)
-            stamp, why = self._models.broken().get(entry.name, ("", ""))
-            if slot is None and stamp == files.stamp:
+            if slot is None and (why := self._broken(entry)):
                 raise LoadFailed(why)
         except LoadFailed as error:
             card |= {"state": slot.state if slot else "broken", "error": error.message}

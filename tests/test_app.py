@@ -835,6 +835,7 @@ async def test_a_model_that_did_not_load_is_broken_until_its_files_are_others(
     assert (health["status"], health["reasons"]) == ("degraded", ["a: its files are cut short"])
     put(server.folder / "a" / "openvino_model.bin", "another conversion")
     assert (await server.http.get("/v1/models/a")).json()["state"] == "unloaded"
+    assert (await server.http.get("/health")).json()["reasons"] == []
     server.loader.errors.clear()
     assert (await server.chat()).status_code == 200
     assert (await server.http.get("/health")).json()["status"] == "ok"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,12 @@ def idle(batch: Batch) -> bool:
     return (stats.running, stats.waiting) == (0, 0)
 
 
+def run_through(batch: Batch, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a test's work on a loop of its own; the batch has nothing left to do after it."""
+    asyncio.run(work())
+    until(lambda: idle(batch), "an idle batch")
+
+
 def test_tokens_come_one_by_one(batch: Batch, ids: Callable[[str], list[int]]) -> None:
     async def run() -> None:
         job = counting(ids, 8)
@@ -90,8 +96,7 @@ def test_tokens_come_one_by_one(batch: Batch, ids: Callable[[str], list[int]]) -
         assert reason == "length"
         assert len(job.generated) == 8
 
-    asyncio.run(run())
-    until(lambda: idle(batch), "an idle batch")
+    run_through(batch, run)
 
 
 def test_a_stop_string_ends_the_answer(batch: Batch, ids: Callable[[str], list[int]]) -> None:
@@ -102,8 +107,7 @@ def test_a_stop_string_ends_the_answer(batch: Batch, ids: Callable[[str], list[i
         assert "".join(texts) == ", F, G,"
         assert reason == "stop"
 
-    asyncio.run(run())
-    until(lambda: idle(batch), "an idle batch")
+    run_through(batch, run)
 
 
 def test_two_jobs_are_answered_one_after_the_other(
@@ -116,8 +120,7 @@ def test_two_jobs_are_answered_one_after_the_other(
         assert ["".join(texts) for texts, _ in answers] == [", F, G, H, I, J, K", ", F, G, H"]
         assert first.ended_at <= second.first_token_at
 
-    asyncio.run(run())
-    until(lambda: idle(batch), "an idle batch")
+    run_through(batch, run)
 
 
 def test_a_cancelled_job_makes_way_for_the_next(
@@ -133,8 +136,7 @@ def test_a_cancelled_job_makes_way_for_the_next(
         assert len(abandoned.generated) < 400
         assert queued.generated == []
 
-    asyncio.run(run())
-    until(lambda: idle(batch), "an idle batch")
+    run_through(batch, run)
 
 
 def test_a_grammar_that_does_not_compile_costs_only_its_own_job(
