@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = sorted((ROOT / "ov_server").glob("*.py"))
+PACKAGE = sorted((ROOT / "ov_server").rglob("*.py"))
 SOURCES = [ROOT / "main.py", *PACKAGE]
 RUNTIME = {"openvino", "openvino_genai", "openvino_tokenizers"}
 THEIRS = {"engines.py", "pipelines.py"}

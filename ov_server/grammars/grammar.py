@@ -1,0 +1,237 @@
+"""Grammars as trees: the texts that an answer may be. Builds them and writes them as EBNF for the
+runtime. Pure; knows no JSON and no tools.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+LAST_CHARACTER = 0x10FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Just this text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Characters:
+    """One character out of these ranges of code points, both ends included."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One part after the other."""
+
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the options; without any, nothing fits."""
+
+    options: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The node again and again, `least` to `most` times; None is without end."""
+
+    node: "Node"
+    least: int = 0
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the rule of that name says."""
+
+    name: str
+
+
+Node = Literal | Characters | Sequence | Choice | Repeat | Rule
+
+EMPTY = Literal("")
+NOTHING = Choice(())
+"""Fits no text at all, not even the empty one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """Rules by name; the texts are those of the rule `root`. Names are of letters, digits, `_`."""
+
+    rules: Mapping[str, Node]
+    root: str = "root"
+
+
+def literal(text: str) -> Node:
+    return Literal(text)
+
+
+def characters(*ranges: str | tuple[int, int]) -> Node:
+    """A class from pieces like "az" (a range), "x" (a character) or (0x20, 0x7e)."""
+    pairs = [(ord(r[0]), ord(r[-1])) if isinstance(r, str) else r for r in ranges]
+    return Characters(tuple(sorted(pairs))) if pairs else NOTHING
+
+
+def sequence(*parts: Node) -> Node:
+    flat: list[Node] = []
+    for part in parts:
+        if part == NOTHING:
+            return NOTHING
+        for piece in part.parts if isinstance(part, Sequence) else (part,):
+            if isinstance(piece, Literal) and flat and isinstance(flat[-1], Literal):
+                flat[-1] = Literal(flat[-1].text + piece.text)
+            elif piece != EMPTY:
+                flat.append(piece)
+    if not flat:
+        return EMPTY
+    return flat[0] if len(flat) == 1 else Sequence(tuple(flat))
+
+
+def choice(*options: Node) -> Node:
+    flat: dict[Node, None] = {}
+    for option in options:
+        flat.update(dict.fromkeys(option.options if isinstance(option, Choice) else (option,)))
+    return next(iter(flat)) if len(flat) == 1 else Choice(tuple(flat))
+
+
+def repeat(node: Node, least: int = 0, most: int | None = None) -> Node:
+    if most is not None and least > most:
+        return NOTHING
+    if most == 0 or node == EMPTY or (node == NOTHING and not least):
+        return EMPTY
+    if node == NOTHING:
+        return NOTHING
+    return node if least == most == 1 else Repeat(node, least, most)
+
+
+def optional(node: Node) -> Node:
+    return repeat(node, 0, 1)
+
+
+def rooted(grammar: Grammar, rule: str, before: str = "") -> Grammar:
+    """The same rules for texts of another one, behind a text that has to come first."""
+    rules = {**grammar.rules, "root": sequence(Literal(before), Rule(rule))}
+    found = pruned(Grammar(rules))
+    assert found is not None, "a rule of a grammar in use fits no text"
+    return found
+
+
+def productive(rules: Mapping[str, Node]) -> set[str]:
+    """The rules of which any text can come."""
+    found: set[str] = set()
+    before = -1
+    while before != len(found):
+        before = len(found)
+        for name, node in rules.items():
+            if name not in found and _gives(node, found):
+                found.add(name)
+    return found
+
+
+def _gives(node: Node, known: set[str]) -> bool:
+    match node:
+        case Sequence(parts):
+            return all(_gives(part, known) for part in parts)
+        case Choice(options):
+            return any(_gives(option, known) for option in options)
+        case Repeat(inner, least):
+            return not least or _gives(inner, known)
+        case Rule(name):
+            return name in known
+    return True
+
+
+def pruned(grammar: Grammar) -> Grammar | None:
+    """Without what can't lead to a text, and without what `root` does not need; None when no text
+    fits at all."""
+    alive = productive(grammar.rules)
+    if grammar.root not in alive:
+        return None
+    kept: dict[str, Node] = {}
+    todo = [grammar.root]
+    while todo:
+        name = todo.pop()
+        if name not in kept:
+            kept[name] = _without(grammar.rules[name], alive)
+            todo += reversed(list(references(kept[name])))
+    return Grammar(kept, grammar.root)
+
+
+def _without(node: Node, alive: set[str]) -> Node:
+    match node:
+        case Sequence(parts):
+            return sequence(*(_without(part, alive) for part in parts))
+        case Choice(options):
+            return choice(*(_without(o, alive) for o in options if _gives(o, alive)))
+        case Repeat(inner, least, most):
+            return repeat(_without(inner, alive), least, most) if _gives(inner, alive) else EMPTY
+    return node
+
+
+def references(node: Node) -> Iterable[str]:
+    """The names of the rules that a node mentions."""
+    match node:
+        case Sequence(inner) | Choice(inner):
+            for part in inner:
+                yield from references(part)
+        case Repeat(one):
+            yield from references(one)
+        case Rule(name):
+            yield name
+
+
+# EBNF, in the dialect of XGrammar, which is that of llama.cpp's GBNF:
+# xgrammar.mlc.ai/docs/defining_structures/ebnf_grammar.html
+
+
+def ebnf(grammar: Grammar) -> str:
+    """The grammar as text, with `root` first. It has to be pruned."""
+    order = [grammar.root, *(name for name in grammar.rules if name != grammar.root)]
+    named = {grammar.root: "root"}
+    return "".join(
+        f"{named.get(name, name)} ::= {_written(grammar.rules[name], named)}\n" for name in order
+    )
+
+
+def _written(node: Node, named: Mapping[str, str], *, inner: bool = False) -> str:
+    match node:
+        case Literal(text):
+            return '"' + "".join(map(_quoted, text)) + '"'
+        case Characters(ranges):
+            return "[" + "".join(map(_range, ranges)) + "]"
+        case Rule(name):
+            return named.get(name, name)
+        case Repeat(one, least, most):
+            return _written(one, named, inner=True) + _times(least, most)
+        case Sequence(parts):
+            text = " ".join(_written(part, named, inner=True) for part in parts)
+        case Choice(options):
+            text = " | ".join(_written(option, named) for option in options)
+    return f"({text})" if inner else text
+
+
+def _times(least: int, most: int | None) -> str:
+    plain = {(0, None): "*", (1, None): "+", (0, 1): "?"}
+    bounds = f"{{{least},{'' if most is None else most}}}"
+    return plain.get((least, most), f"{{{least}}}" if least == most else bounds)
+
+
+def _quoted(character: str) -> str:
+    return f"\\{character}" if character in '"\\' else _plain(character)
+
+
+def _plain(character: str) -> str:
+    code = ord(character)
+    if 0x20 <= code < 0x7F:
+        return character
+    return f"\\x{code:02X}" if code < 0x80 else f"\\U{code:08X}"
+
+
+def _range(ends: tuple[int, int]) -> str:
+    first, last = (f"\\{c}" if c in '[]^-\\"' else _plain(c) for c in map(chr, ends))
+    return first if first == last else f"{first}-{last}"
