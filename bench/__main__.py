@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import footprint, latency, throughput
+from . import footprint, latency, structured, throughput
 from .machine import this_machine
 from .quiet import Patience
 from .report import FOLDER, write
@@ -17,6 +17,8 @@ PARTS = {
     "fairness": latency.fairness,
     "idle": footprint.idle,
     "start": footprint.start,
+    "structured": structured.structured,
+    "suite": structured.suite,
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import openvino_genai as genai
 
-from ov_server.engines import openvino_folder
+from ov_server.conversion import openvino_folder
 from ov_server.modelfiles import embedded_model, inspect
 from ov_server.settings import Settings
 

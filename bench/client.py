@@ -7,8 +7,10 @@ import json
 import re
 import time
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 from .loads import Answer, Load, Run, body
@@ -71,13 +73,17 @@ class _Stream(asyncio.Protocol):
         )
 
 
-async def send(port: int, model: str, load: Load) -> Run:
-    """The load on the server at the port."""
+async def send(
+    port: int, model: str, load: Load, more: Mapping[str, Any] = MappingProxyType({})
+) -> Run:
+    """The load on the server at the port; `more` are fields of every request."""
     loop = asyncio.get_running_loop()
 
     async def ask(asks: tuple, lead: int = 0) -> list[_Stream]:
         streams = [
-            _Stream(_post(port, body(a, model)), loop.create_future(), asyncio.Event(), lead)
+            _Stream(
+                _post(port, {**body(a, model), **more}), loop.create_future(), asyncio.Event(), lead
+            )
             for a in asks
         ]
         for stream in streams:

@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,9 +42,11 @@ class HttpSubject:
     process: psutil.Process
     started_at: float
     """On the clock of time.perf_counter."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of every request beside the usual ones."""
 
     def run(self, load: Load) -> Run:
-        return asyncio.run(client.send(self.port, EMBEDDED_NAME, load))
+        return asyncio.run(client.send(self.port, EMBEDDED_NAME, load, self.more))
 
     def health(self) -> dict[str, Any]:
         return asyncio.run(client.health(self.port))

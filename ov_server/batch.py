@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .core import EngineStats, Text, TokenLogprob
+from .arguments import Malformed
+from .core import EngineStats
 from .detokenizer import Detokenizer
 from .errors import EngineFailed, ServerError, Unavailable, said
 from .jobs import Job, deliver
@@ -161,7 +162,7 @@ class Batch:
             self._waiting += arrived
             closing = self._closing or self.failed
         for job in arrived:
-            job.read = self._memory.known(job.tokens)
+            job.seen = self._memory.known(job.tokens)
         return not closing
 
     def _has_work(self) -> bool:
@@ -195,7 +196,7 @@ class Batch:
             if job is None:
                 return
             self._waiting.remove(job)
-            job.read = self._memory.known(job.tokens)
+            job.seen = self._memory.known(job.tokens)
             self._join(job)
 
     def _may_join(self, job: Job) -> bool:
@@ -215,7 +216,7 @@ class Batch:
     def _join(self, job: Job) -> None:
         """Puts the job's prompt into the pipeline, whole or its next part."""
         slow = self._pipeline.keeps_prefixes and self._would_disturb(job)
-        part = next_part(job.read, len(job.tokens), self._slice, slow)
+        part = next_part(job.seen, len(job.tokens), self._slice, slow)
         job.joined_at = job.joined_at or time.monotonic()
         self._keys += 1
         job.key = self._keys
@@ -230,14 +231,14 @@ class Batch:
         else:
             self._reader = job
             self._pipeline.add(job.key, job.tokens[:part], job.plan.reading(), 1)
-            job.read = part
+            job.seen = part
 
     def _would_disturb(self, job: Job) -> bool:
         """Whether an answer streams that began before the job came; a burst shares its wait."""
         return any(o.streaming and o.first_token_at < job.arrived_at for o in self._active.values())
 
     def _part_read(self, job: Job) -> None:
-        self._memory.remember(job.tokens[: job.read])
+        self._memory.remember(job.tokens[: job.seen])
         del self._active[job.key]
         self._join(job)
 
@@ -273,24 +274,32 @@ class Batch:
             job.suspect = False
             job.proven = True
             self._fruitless = 0
-        if job.plan.logprobs:
-            job.logprobs += _logprobs(output, text)
-        text, stopped = job.stops.feed(text)
-        if stopped:
-            job.logprobs = _covering(job.logprobs, text)
-        self._say(job, text)
-        if stopped or output.finish:
-            reason = "stop" if stopped or output.finish == "stop" else "length"
-            if not stopped:
-                self._say(job, job.rest(self._detokenizer), last=True)
+        try:
+            job.read(text, output)
+        except Malformed as error:
+            self._leave(job)
+            _fail(job, _unreadable(error))
+            return
+        if job.reader.stopped:
             self._leave(job)
             self._memory.remember(job.tokens)
-            job.end(reason, now)
+            job.end("stop", now)
+        elif job.turns:
+            self._turn(job, text)
+        elif output.finish:
+            self._leave(job)
+            self._memory.remember(job.tokens)
+            rest = self._detokenizer.flush(job.window)
+            job.finish(rest, "stop" if output.finish == "stop" else "length", now)
 
-    def _say(self, job: Job, text: str, *, last: bool = False) -> None:
-        if text or (last and job.logprobs):
-            job.call.put(Text(text, job.index, tuple(job.logprobs)))
-            job.logprobs.clear()
+    def _turn(self, job: Job, text: str) -> None:
+        """Goes on with the job under another rule: as a new one, whose prompt is in the cache."""
+        self._leave(job)
+        if job.turn(text):
+            job.window = self._detokenizer.window(job.tokens)
+        self._memory.remember(job.tokens)
+        job.seen = self._memory.known(job.tokens)
+        self._join(job)
 
     def _out_of_memory(self, dropped: list[Job]) -> None:
         """The KV cache is full: these wait for the others; one that is alone ends where it is."""
@@ -304,8 +313,7 @@ class Batch:
             return
         [job] = dropped
         if job.generated:
-            self._say(job, job.rest(self._detokenizer), last=True)
-            job.end("length", time.monotonic())
+            job.finish(self._detokenizer.flush(job.window), "length", time.monotonic())
             deliver([job.call])
         else:
             _fail(job, _too_large())
@@ -343,11 +351,10 @@ class Batch:
     def _requeue(self, jobs: Iterable[Job]) -> None:
         going_on = []
         for job in jobs:
-            job.read = 0
-            if job.plan.json_schema is not None and job.generated:
-                _fail(job, _interrupted())
-            else:
-                going_on.append(job)
+            job.seen = 0
+            if job.resume():
+                job.window = self._detokenizer.window(job.tokens)
+            going_on.append(job)
         self._waiting.extendleft(reversed(going_on))
 
     def _rebuild(self) -> None:
@@ -379,22 +386,6 @@ def _fail(job: Job, error: ServerError) -> None:
     deliver([job.call])
 
 
-def _covering(logprobs: list[TokenLogprob], text: str) -> list[TokenLogprob]:
-    """Those of the tokens that `text` came of, when a stop string cut off the rest."""
-    kept: list[TokenLogprob] = []
-    while len(kept) < len(logprobs) and sum(len(lp.text) for lp in kept) < len(text):
-        kept.append(logprobs[len(kept)])
-    return kept
-
-
-def _logprobs(output: Output, text: str) -> list[TokenLogprob]:
-    """One for each token; the text that a step completes stands at its last token."""
-    if not output.tokens:
-        return []
-    texts = [""] * (len(output.tokens) - 1) + [text]
-    return [TokenLogprob(t, lp) for t, lp in zip(texts, output.logprobs, strict=True)]
-
-
 def _guilty(failure: str) -> EngineFailed:
     return EngineFailed(
         f"The engine failed on this request: {failure}. Other requests go on. "
@@ -402,10 +393,10 @@ def _guilty(failure: str) -> EngineFailed:
     )
 
 
-def _interrupted() -> EngineFailed:
+def _unreadable(error: Malformed) -> EngineFailed:
     return EngineFailed(
-        "The engine had to be restarted in the middle of this structured answer, "
-        "which can't be continued. Send the request again."
+        f"The model's call can't be read: {error}. Send the request again; if that does not help, "
+        "set the model's tool_format in the registry."
     )
 
 

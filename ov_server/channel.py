@@ -1,12 +1,16 @@
-"""Messages between two processes of ours, over a socket pair.
+"""Processes of ours beside the server's, and messages over a socket pair.
 
 What multiprocessing's Connection does, with fewer calls: it is on the way of every token.
 """
 
+import os
 import pickle
 import select
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 _LENGTH = struct.Struct("!Q")
@@ -56,3 +60,35 @@ class Channel:
         data = b"".join(pieces)
         self._rest = data[size:]
         return data[:size]
+
+
+class Child:
+    """`python -m MODULE FD` at the other end of a channel. It ends when the channel is closed, so
+    it outlives neither this object nor a server that was killed."""
+
+    def __init__(self, module: str):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(theirs.fileno())],
+                cwd=Path(__file__).parents[1],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+                start_new_session=True,  # Ctrl-C is the server's, which lets answers finish
+            )
+        self.channel = Channel(ours)
+
+    def kill(self) -> int:
+        """Ends it, which gives all its memory back; its exit code."""
+        self._process.kill()
+        return self._process.wait()
+
+    def wait(self) -> int:
+        """The exit code of one that has ended by itself."""
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Ends it and the channel."""
+        self.kill()  # first: at the channel's end it would report work that it still has
+        self.channel.close()

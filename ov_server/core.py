@@ -8,7 +8,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call that an assistant made in an earlier turn; the arguments are values, not text."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,7 @@ class Message:
     content: str
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[PastCall, ...] = ()
     reasoning: str | None = None
 
 
@@ -63,6 +72,43 @@ BUILT_IN = Sampling(
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | bool = field(default_factory=dict)
+    """JSON Schema of its arguments, which are an object."""
+    strict: bool = False
+    """Refuse what the grammar can't hold the arguments to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which of the tools may be called, and whether one has to be."""
+
+    names: tuple[str, ...] = ()
+    required: bool = False
+    several: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """What the text of an answer has to be.
+
+    The value is a JSON Schema, a regular expression for the whole text, a list of texts to choose
+    from, or a grammar in GBNF.
+    """
+
+    kind: Literal["json_schema", "regex", "choice", "grammar"]
+    value: Any
+    strict: bool = False
+    """Refuse what the grammar can't hold the text to."""
+    param: str = "response_format"
+    """The field that asked for it, for errors."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat completion, whatever dialect it came in."""
 
@@ -73,7 +119,10 @@ class ChatRequest:
     logprobs: bool = False
     template_options: Mapping[str, Any] = field(default_factory=dict)
     continue_final: bool = False
-    json_schema: str | None = None
+    tools: tuple[Tool, ...] = ()
+    """All that are described to the model."""
+    tool_use: ToolUse = ToolUse()
+    answer: AnswerFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +137,8 @@ class TokenLogprob:
 class Usage:
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0
+    """Those of the completion's that were thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +168,37 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what answer `index` thinks before it speaks."""
+
+    text: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """Answer `index` begins its call number `call`, of 0 and up. The arguments follow."""
+
+    call: int
+    id: str
+    name: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A piece of the arguments of call number `call`: all pieces together are a JSON object."""
+
+    text: str
+    call: int
+    index: int = 0
+
+
+Said = Text | Reasoning | ToolCall | Arguments
+"""A piece of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Answer `index` is complete."""
 
@@ -130,16 +212,29 @@ class Done:
 
     usage: Usage
     timings: Timings
+    misfits: int = 0
+    """How many structured texts or arguments do not fit their whole schema."""
 
 
-Event = Role | Text | Finish | Done
+Event = Role | Said | Finish | Done
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCall:
+    """A tool call with all of its arguments, as JSON text."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     text: str
     finish_reason: FinishReason
-    logprobs: tuple[TokenLogprob, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: str = ""
+    calls: tuple[WholeCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,27 +246,40 @@ class Completion:
 
 async def collect(events: AsyncGenerator[Event]) -> Completion:
     """The whole answer: a stream joined equals it by construction."""
-    texts: dict[int, list[Text]] = {}
+    said: dict[int, list[Said]] = {}
     reasons: dict[int, FinishReason] = {}
     async with aclosing(events) as stream:
         async for event in stream:
             match event:
-                case Text():
-                    texts.setdefault(event.index, []).append(event)
+                case Text() | Reasoning() | ToolCall() | Arguments():
+                    said.setdefault(event.index, []).append(event)
                 case Finish():
                     reasons[event.index] = event.reason
                 case Done():
                     return Completion(
-                        tuple(_choice(texts.get(i, []), reasons[i]) for i in sorted(reasons)),
+                        tuple(_choice(said.get(i, []), reasons[i]) for i in sorted(reasons)),
                         event.usage,
                         event.timings,
                     )
     raise RuntimeError("the engine ended its events without Done")
 
 
-def _choice(texts: list[Text], reason: FinishReason) -> Choice:
+def _choice(said: list[Said], reason: FinishReason) -> Choice:
+    texts = [event for event in said if isinstance(event, Text)]
+    pieces: dict[int, list[str]] = {}
+    for event in said:
+        if isinstance(event, Arguments):
+            pieces.setdefault(event.call, []).append(event.text)
     return Choice(
-        "".join(t.text for t in texts), reason, tuple(lp for t in texts for lp in t.logprobs)
+        text="".join(event.text for event in texts),
+        finish_reason=reason,
+        logprobs=tuple(lp for event in texts for lp in event.logprobs),
+        reasoning="".join(event.text for event in said if isinstance(event, Reasoning)),
+        calls=tuple(
+            WholeCall(event.id, event.name, "".join(pieces.get(event.call, ())))
+            for event in said
+            if isinstance(event, ToolCall)
+        ),
     )
 
 

@@ -1,7 +1,8 @@
 """Token ids to text, piece by piece. Knows no runtime: decoding is a function it is given."""
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from itertools import groupby
 
 Decode = Callable[[list[list[int]]], list[str]]
 """Texts of several token sequences, special tokens left out."""
@@ -61,6 +62,10 @@ class Detokenizer:
         self._partial = partial
         self._texts: dict[int, str] = {}
 
+    def window(self, tokens: Sequence[int]) -> Window:
+        """A window on what follows these tokens, whose text was shown before."""
+        return Window(tokens[-1:], self._decode([list(tokens[-1:])])[0] if tokens else "")
+
     def feed(self, news: Sequence[tuple[Window, list[int]]]) -> list[str]:
         """The text that each window's new tokens complete; at most one decoding call."""
         texts = [self._known(window, new) for window, new in news]
@@ -112,3 +117,29 @@ def _is_text(piece: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+_SPECIAL = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
+
+
+def visible(decode: Decode, vocabulary: Mapping[bytes, int], texts: Iterable[str]) -> Decode:
+    """`decode`, which leaves special tokens out, but for those that stand in one of the texts."""
+    marks = {mark for text in texts for mark in _SPECIAL.findall(text)}
+    tokens = {vocabulary[m.encode()]: m for m in marks if m.encode() in vocabulary}
+    hidden = {token: mark for token, mark in tokens.items() if not decode([[token]])[0]}
+
+    def decode_all(batch: list[list[int]]) -> list[str]:
+        if not any(token in hidden for ids in batch for token in ids):
+            return decode(batch)
+        parts = [[list(run) for _, run in groupby(ids, hidden.__contains__)] for ids in batch]
+        plain = [run for runs in parts for run in runs if run[0] not in hidden]
+        texts = iter(decode(plain) if plain else [])
+        return [
+            "".join(
+                "".join(hidden[token] for token in run) if run[0] in hidden else next(texts)
+                for run in runs
+            )
+            for runs in parts
+        ]
+
+    return decode_all if hidden else decode

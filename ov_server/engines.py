@@ -5,8 +5,6 @@ it is itself imported when it is needed, not with the app.
 import asyncio
 import logging
 import random
-import subprocess
-import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -14,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino_genai as genai
-import openvino_tokenizers
 
 from . import cache
+from .answergrammar import Demand, Made
 from .batch import Batch
+from .conversion import openvino_folder
 from .core import (
     BUILT_IN,
     ChatRequest,
@@ -27,25 +25,28 @@ from .core import (
     Event,
     Finish,
     Role,
+    Said,
     Timings,
     Usage,
 )
-from .detokenizer import Detokenizer, Window, partial_tokens
+from .detokenizer import Detokenizer, partial_tokens, visible
 from .entries import Entry
-from .errors import BadRequest, ContextTooLong, LoadFailed, said
+from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, said
 from .jobs import Call, Job
+from .markup import Reading
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
-from .pipelines import Serial, generation_config, load_tokenizer
-from .prompt import Turn, open_ended, template_messages
+from .pipelines import Renderer, Serial, generation_config, load_tokenizer
 from .remote import RemotePipeline, Start
 from .settings import Settings
 from .stepping import Pipeline, PipelineLost, Plan
+from .structure import Structure
+from .templates import ChatTemplate, Prompt
+from .toolformats import GENERIC
+from .trials import Trials
 
 log = logging.getLogger(__name__)
 
-_CONVERSION = 2
-"""Counts the ways in which GGUF files have been converted; what another way made is left behind."""
 _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
 
@@ -96,63 +97,11 @@ def device_name(device: str) -> str:
         return device
 
 
-def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
-    """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
-    if not files.is_gguf:
-        return files.path
-    made = cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
-    return cache.folder(made, lambda folder: _convert_gguf(files, folder))
-
-
 def _use_tensors_once() -> None:
     """OpenVINO's bindings build their table of numpy types at the first use of a tensor; two
     threads at once, one with the table's lock and one with Python's, wait for each other for ever.
     Loads are one at a time, and come before any request."""
     _ = ov.Tensor(np.zeros(1, np.int64)).data
-
-
-def _convert_gguf(files: ModelFiles, folder: Path) -> None:
-    """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
-    started = time.monotonic()
-    link = folder / "model.gguf"  # the runtime writes the OpenVINO model beside what it reads
-    link.symlink_to(files.path.resolve())
-    command = [sys.executable, "-m", __name__, str(link)]
-    run = subprocess.run(
-        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
-    link.unlink()
-    if run.returncode:
-        why = run.stderr.strip().splitlines()[-1:] if run.returncode > 0 else []
-        raise LoadFailed(
-            f"The GGUF file '{files.path.name}' can't be read: "
-            f"{why[0] if why else 'the runtime crashes on it, so it is probably cut short'}. "
-            "Download it again; OpenVINO reads the llama and qwen families."
-        )
-    seconds = time.monotonic() - started
-    log.info("made '%s' into an OpenVINO model in %.1f s", files.path.name, seconds)
-
-
-def convert_gguf(path: Path) -> None:
-    """Writes an OpenVINO model and tokenizer beside a GGUF file."""
-    save = {"enable_save_ov_model": True}
-    genai.ContinuousBatchingPipeline(path, genai.SchedulerConfig(), "CPU", save, save)
-    _uncut(path.parent / "openvino_tokenizer.xml")
-
-
-def _uncut(tokenizer: Path) -> None:
-    """The runtime gives a GGUF file's tokenizer a limit of 8192 tokens, whatever the model's, and
-    drops what comes before: takes the limit out."""
-    core = ov.Core()
-    core.add_extension(openvino_tokenizers._ext_path)
-    model = core.read_model(tokenizer)
-    for node in model.get_ops():
-        if node.get_type_name() == "Minimum":
-            limit = ov.opset13.constant(2**31 - 1, dtype=np.int32)
-            node.input(1).replace_source_output(limit.output(0))
-    part = tokenizer.with_name("uncut.xml")
-    ov.save_model(model, part, compress_to_fp16=False)
-    for suffix in (".xml", ".bin"):
-        part.with_suffix(suffix).replace(tokenizer.with_suffix(suffix))
 
 
 class TextEngine:
@@ -177,9 +126,17 @@ class TextEngine:
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = load_tokenizer(path)
         _use_tensors_once()
+        renderer = Renderer(self._tokenizer)
+        self._template = ChatTemplate(
+            renderer, renderer.source, entry.tool_format, entry.reasoning_markers
+        )
+        self._trials = Trials(path)
+        vocabulary = self._tokenizer.get_vocab()
+        shown = visible(self._tokenizer.decode, vocabulary, self._template.markers)
+        self._detokenizer = Detokenizer(shown, partial_tokens(vocabulary))
         self._batch = Batch(
             self._make_pipeline,
-            Detokenizer(self._tokenizer.decode, partial_tokens(self._tokenizer.get_vocab())),
+            self._detokenizer,
             name=entry.name,
             max_running=settings.max_running,
             prefill_slice=settings.prefill_slice,
@@ -228,56 +185,79 @@ class TextEngine:
         return self._batch.stats()
 
     def close(self) -> None:
+        self._trials.close()
         self._batch.close()
-        del self._tokenizer
+        del self._tokenizer, self._template, self._detokenizer
         give_memory_back()
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         arrived = time.monotonic()
         jobs: list[Job] = []
+        structure = Structure(request)
         try:
+            prompt = await asyncio.to_thread(self._template.prompt, request)
+            made = await self._made(request, prompt)
             with self._batch.coming():
-                prompt = await asyncio.to_thread(self._prompt, request)
-                plan = self._plan(request, len(prompt))
+                tokens = await asyncio.to_thread(self._tokens, prompt.text)
+                plan = self._plan(request, len(tokens))
                 call = Call(asyncio.get_running_loop())
-                jobs += self._jobs(call, prompt, plan, request, arrived)
+                jobs += self._jobs(call, tokens, plan, request, prompt, made, arrived)
                 self._batch.submit(jobs)
-            yield Role(len(prompt))
+            yield Role(len(tokens))
             open_answers = len(jobs)
             async for event in call.items():
+                if isinstance(event, Finish):
+                    for more in await self._completion(jobs[event.index], event):
+                        structure.add(more)
+                        yield more
+                    open_answers -= 1
+                structure.add(event)
                 yield event
-                open_answers -= isinstance(event, Finish)
                 if not open_answers:
                     break
-            yield _done(prompt, jobs)
+            misfits = [not await self._trials.fits(*pair) for pair in structure.pairs()]
+            yield _done(tokens, jobs, sum(misfits))
         finally:
             self._batch.cancel(job for job in jobs if not job.ended)
 
-    def _prompt(self, request: ChatRequest) -> list[int]:
+    async def _made(self, request: ChatRequest, prompt: Prompt) -> Made | None:
+        """The grammar of what the request is held to, tried; None when it is held to nothing."""
+        use = request.tool_use
+        if not use.names and request.answer is None:
+            return None
+        made = await self._trials.made(
+            Demand(
+                form=self._template.can.form.name,
+                tools=tuple(tool for tool in request.tools if tool.name in use.names),
+                required=use.required,
+                # a model that was not trained for calls goes on calling once it has begun
+                several=use.several and not (use.required and self._template.can.form is GENERIC),
+                answer=request.answer,
+                reasoning=None if prompt.thought else self._template.reasoning,
+            )
+        )
+        for left in made.unenforced:
+            log.warning("the model is not held to %s", left)
+        return made
+
+    async def _completion(self, job: Job, finish: Finish) -> list[Said]:
+        """The end of arguments or of a structured text that was cut off, so that it is valid."""
+        cut = finish.reason == "length" or job.reader.stopped
+        if not cut or job.grammar is None or not job.reader.unfinished:
+            return []
+        rest = await self._trials.rest(job.grammar, job.reader.held)
+        if rest is None:
+            raise EngineFailed(
+                "The answer was cut off and can't be completed. Raise max_tokens, or make the "
+                "schema simpler."
+            )
+        return job.reader.complete(rest)
+
+    def _tokens(self, prompt: str) -> list[int]:
         """The prompt's token ids. The template writes the special tokens, so none are added."""
-        rendered = self._render(request)
-        encoded = self._tokenizer.encode(rendered, add_special_tokens=False, max_length=_NEVER_CUT)
+        encoded = self._tokenizer.encode(prompt, add_special_tokens=False, max_length=_NEVER_CUT)
         ids = encoded.input_ids.data
         return np.asarray(ids).reshape(-1).tolist()
-
-    def _render(self, request: ChatRequest) -> str:
-        options = dict(request.template_options)
-
-        def render(messages: list[Turn]) -> str:
-            return self._tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=not request.continue_final,
-                extra_context=options,
-            )
-
-        messages = template_messages(request.messages)
-        try:
-            return open_ended(messages, render) if request.continue_final else render(messages)
-        except (RuntimeError, ValueError) as error:
-            raise BadRequest(
-                f"The model's chat template does not accept these messages: {said(error)}.",
-                param="messages",
-            ) from None
 
     def _plan(self, request: ChatRequest, prompt_tokens: int) -> Plan:
         """Decides every parameter, within the model's limits."""
@@ -291,7 +271,7 @@ class TextEngine:
         sampling = request.sampling.over(self._defaults)
         tokens = min(sampling.max_tokens or left, left)
         seed = random.getrandbits(32) if sampling.seed is None else sampling.seed % 2**32
-        plan = Plan(sampling, tokens, request.logprobs, request.json_schema, seed)
+        plan = Plan(sampling, tokens, request.logprobs, seed=seed)
         try:
             generation_config(plan, tokens).validate()
         except RuntimeError as error:
@@ -299,19 +279,36 @@ class TextEngine:
         return plan
 
     def _jobs(
-        self, call: Call, prompt: list[int], plan: Plan, request: ChatRequest, arrived: float
+        self,
+        call: Call,
+        tokens: list[int],
+        plan: Plan,
+        request: ChatRequest,
+        prompt: Prompt,
+        made: Made | None,
+        arrived: float,
     ) -> list[Job]:
+        use = request.tool_use
+        reading = Reading(
+            stops=request.stop,
+            reasoning=self._template.reasoning,
+            thinking=prompt.thinking,
+            form=self._template.can.form if use.names else None,
+            names=use.names,
+            kinds={} if made is None else made.kinds,
+            held=use.required or request.answer is not None,
+            by_name=made is not None and made.by_name,
+        )
         jobs: list[Job] = []
-        context = prompt[-1:] if request.continue_final else []
-        shown = self._tokenizer.decode([context])[0] if context else ""
         for index in range(request.choices):
             job = Job(
                 call,
-                prompt,
+                tokens,
                 plan.another(index),
                 index=index,
-                stop=request.stop,
-                window=Window(context, shown),
+                reading=reading,
+                grammar=None if made is None else made.grammar,
+                window=self._detokenizer.window(tokens) if request.continue_final else None,
                 leader=jobs[0] if jobs else None,
                 arrived_at=arrived,
             )
@@ -319,22 +316,16 @@ class TextEngine:
         return jobs
 
 
-def _done(prompt: list[int], jobs: list[Job]) -> Done:
+def _done(prompt: list[int], jobs: list[Job], misfits: int) -> Done:
     predicted = sum(len(job.generated) for job in jobs)
     first = min(job.first_token_at or job.ended_at for job in jobs)
     return Done(
-        Usage(len(prompt), predicted),
+        Usage(len(prompt), predicted, sum(job.thought for job in jobs)),
         Timings(
             prompt_tokens=len(prompt),
             prompt_ms=(first - min(job.joined_at for job in jobs)) * 1e3,
             predicted_tokens=predicted,
             predicted_ms=(max(job.ended_at for job in jobs) - first) * 1e3,
         ),
+        misfits,
     )
-
-
-if __name__ == "__main__":
-    try:
-        convert_gguf(Path(sys.argv[1]))
-    except Exception as error:
-        sys.exit(said(error))

@@ -9,12 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from .markup import Markers
 from .parameters import Parameters
 from .settings import DeviceName
+from .toolformats import FORMATS
 
 VERSION = 1
 CHAT_TASKS = ("text-generation", "text-generation-with-past", "image-text-to-text")
@@ -24,6 +27,24 @@ class Defaults(Parameters):
     """Generation parameters of an entry; a misspelt one is a mistake, not something to ignore."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", frozen=True)
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise PydanticCustomError("format", "it is none of {known}", {"known": ", ".join(FORMATS)})
+    return name
+
+
+ToolFormatName = Annotated[str, AfterValidator(_known_format)]
+
+
+class ReasoningMarkers(BaseModel):
+    """Texts that a model writes before and behind its reasoning."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    opening: str = Field(min_length=1, max_length=100)
+    closing: str = Field(min_length=1, max_length=100)
 
 
 class Entry(BaseModel):
@@ -53,6 +74,16 @@ class Entry(BaseModel):
     """Overrides OV_KV_CACHE_GB."""
     defaults: Defaults = Defaults()
     """Generation parameters for requests that do not say."""
+    tool_format: ToolFormatName | None = None
+    """How the model writes tool calls, where its chat template does not tell it right."""
+    reasoning: bool | ReasoningMarkers | None = None
+    """What stands around the model's reasoning; false is nothing: it is shown as text."""
+
+    @property
+    def reasoning_markers(self) -> Markers | bool | None:
+        """The same for the engine."""
+        said = self.reasoning
+        return Markers(said.opening, said.closing) if isinstance(said, ReasoningMarkers) else said
 
 
 @dataclass(frozen=True, slots=True)

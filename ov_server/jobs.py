@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
-from .core import Finish, FinishReason, Text, TokenLogprob
-from .detokenizer import Detokenizer, Window
+from .core import Finish, FinishReason, Said, Text, TokenLogprob
+from .detokenizer import Window
 from .errors import ServerError
-from .markup import StopStrings
-from .stepping import Plan
+from .grammars.completion import Network
+from .grammars.grammar import Grammar, ebnf, rooted
+from .markup import Reader, Reading
+from .stepping import Output, Plan
 
-Item = Text | Finish | ServerError
+Item = Said | Finish | ServerError
 
 
 class Call:
@@ -32,7 +35,7 @@ class Call:
         """On the loop."""
         self._inbox.put_nowait(items)
 
-    async def items(self) -> AsyncIterator[Text | Finish]:
+    async def items(self) -> AsyncIterator[Said | Finish]:
         """What the thread puts, without end; raises the error that it puts."""
         while True:
             for item in await self._inbox.get():
@@ -72,21 +75,30 @@ class Job:
         *,
         arrived_at: float,
         index: int = 0,
-        stop: tuple[str, ...] = (),
+        reading: Reading | None = None,
+        grammar: Grammar | None = None,
         window: Window | None = None,
         leader: "Job | None" = None,
     ):
         self.call = call
         self.prompt = prompt
-        self.plan = plan
+        self.reader = Reader(reading or Reading(), index)
+        self._free = self.plan = plan
+        self._grammar = grammar
+        self.grammar: Grammar | None = None
+        """What the text is held to now."""
+        self._hold(self.reader.rule, "")
         self.index = index
         self.leader = leader
         self.window = window or Window()
-        self.stops = StopStrings(stop)
         self.generated: list[int] = []
+        self.told = 0
+        """Tokens whose text the reader has."""
+        self.thought = 0
+        """Tokens of reasoning."""
         self.logprobs: list[TokenLogprob] = []
         self.key = 0
-        self.read = 0
+        self.seen = 0
         self.proven = False
         self.suspect = False
         self.ended = False
@@ -104,18 +116,102 @@ class Job:
     @property
     def unread(self) -> int:
         """Tokens that are not in the cache yet, as far as that is known."""
-        return len(self.prompt) + len(self.generated) - self.read
+        return len(self.prompt) + len(self.generated) - self.seen
 
     @property
     def streaming(self) -> bool:
         return self.first_token_at > 0
 
-    def rest(self, detokenizer: Detokenizer) -> str:
-        """The text that still waits for a character or a stop string, when no more will come."""
-        text, stopped = self.stops.feed(detokenizer.flush(self.window))
-        return text if stopped else text + self.stops.flush()
+    def read(self, text: str, output: Output) -> None:
+        """Says what is certain now; the text is that of the tokens since the last text.
+
+        Raises Malformed for a call that can't be read, which no grammar lets through.
+        """
+        self.thought += len(output.tokens) if self.reader.reasons else 0
+        if self.plan.logprobs:
+            self.logprobs += _logprobs(output, text)
+        said = self.reader.feed(text)
+        if self.reader.stopped:
+            self.logprobs = _covering(self.logprobs, said)
+        self._say(said)
+        if self.reader.turn is None and text:
+            self.told = len(self.generated)
+
+    def finish(self, rest: str, reason: FinishReason, now: float) -> None:
+        """Says what was held back, with the text that still waited for a whole character."""
+        if self.reader.turn is not None:  # there is no room left to go on under its rule
+            self._hold(self.reader.turn.rule, "")
+        said = self.reader.feed(rest) + self.reader.finish()
+        if self.logprobs and not any(isinstance(event, Text) for event in said):
+            said.append(Text("", self.index))
+        self._say(said)
+        self.end(reason, now)
+
+    def _say(self, said: list[Said]) -> None:
+        """Text takes the logprobs along; those of markers, reasoning and calls are dropped."""
+        for event in said:
+            if isinstance(event, Text):
+                event = replace(event, logprobs=tuple(self.logprobs))
+            self.logprobs.clear()
+            self.call.put(event)
+
+    @property
+    def turns(self) -> bool:
+        """Whether the answer goes on under another rule, and may."""
+        return self.reader.turn is not None and len(self.generated) < self.plan.max_tokens
+
+    def turn(self, text: str) -> bool:
+        """Goes on under another rule, as the reader has found in this last piece of text. What is
+        behind the place will be generated anew, with whole tokens: the place may lie inside of
+        one. True when tokens were dropped."""
+        turn = self.reader.turn
+        assert turn is not None
+        known = text[: len(text) - len(turn.surplus)] if turn.surplus else ""
+        if turn.surplus:
+            self.reader.repeats(len(known))
+            del self.generated[self.told :]
+        self.told = len(self.generated)
+        self.logprobs.clear()
+        self._hold(turn.rule, known)
+        return bool(turn.surplus)
+
+    def resume(self) -> bool:
+        """Readies the job for another pipeline, which will be told the tokens so far: a grammar
+        goes on with what may follow its text. True when tokens without a text were dropped."""
+        if self.grammar is None or not self.reader.held:
+            return False
+        dropped = len(self.generated) > self.told
+        del self.generated[self.told :]
+        self.plan = self._free.held_to(ebnf(Network(self.grammar).residue(self.reader.held)))
+        return dropped
+
+    def _hold(self, rule: str | None, known: str) -> None:
+        if rule is None:
+            self.grammar, self.plan = None, self._free
+        else:
+            assert self._grammar is not None
+            self.grammar = rooted(self._grammar, rule, known)
+            self.plan = self._free.held_to(ebnf(self.grammar))
 
     def end(self, reason: FinishReason, now: float) -> None:
         self.ended = True
         self.ended_at = now
-        self.call.put(Finish(reason, self.index))
+        calls = reason == "stop" and self.reader.called
+        self.call.put(Finish("tool_calls" if calls else reason, self.index))
+
+
+def _covering(logprobs: list[TokenLogprob], said: list[Said]) -> list[TokenLogprob]:
+    """Those of the tokens that the text came of, when a stop string cut off the rest."""
+    text = "".join(event.text for event in said if isinstance(event, Text))
+    kept: list[TokenLogprob] = []
+    while len(kept) < len(logprobs) and sum(len(lp.text) for lp in kept) < len(text):
+        kept.append(logprobs[len(kept)])
+    return kept
+
+
+def _logprobs(output: Output, text: str) -> list[TokenLogprob]:
+    """One for each token; the text that a step completes stands at its last token."""
+    if not output.tokens:
+        return []
+    texts = [""] * (len(output.tokens) - 1) + [text]
+    return [TokenLogprob(t, lp) for t, lp in zip(texts, output.logprobs, strict=True)]

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .core import Done, EngineStats, Event, Role, Text
+from .core import Arguments, Done, EngineStats, Event, Reasoning, Role, Text, ToolCall
 from .errors import ServerError
 
 log = logging.getLogger("ov_server.requests")
@@ -46,6 +46,12 @@ class Figures:
             "Between two pieces of text of one answer.",
             "model",
             buckets=_GAPS,
+        )
+        self.misfits = self._make(
+            Counter,
+            "ov_structured_output_misfits",
+            "Structured texts and arguments that did not fit their whole schema.",
+            "model",
         )
         self.request_time = self._make(
             Histogram,
@@ -115,7 +121,7 @@ class Record:
         last: dict[int, float] = {}
         async with aclosing(events) as source:
             async for event in source:
-                if isinstance(event, Text):
+                if isinstance(event, Text | Reasoning | ToolCall | Arguments):
                     now = time.monotonic()
                     if event.index in last:
                         gap.observe(now - last[event.index])
@@ -134,6 +140,8 @@ class Record:
         self.answer_tokens = done.usage.completion_tokens
         if done.timings.predicted_ms > 0:
             self.tokens_per_second = self.answer_tokens / done.timings.predicted_ms * 1e3
+        if done.misfits:
+            self.figures.misfits.labels(self.model).inc(done.misfits)
         self.figures.prompt_tokens.labels(self.model).inc(self.prompt_tokens)
         self.figures.generation_tokens.labels(self.model).inc(self.answer_tokens)
 

@@ -13,22 +13,31 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import __version__
+from .answerformats import FormatFields, answer_format
 from .core import (
+    Arguments,
     ChatRequest,
+    Choice,
     Completion,
     Done,
     Event,
     Finish,
     Message,
+    PastCall,
+    Reasoning,
     Role,
+    Said,
     Text,
     Timings,
     TokenLogprob,
+    ToolCall,
     Usage,
 )
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ServerError
 from .parameters import Parameters
+from .refusals import refuse
+from .toolchoice import ToolFields, offered, use_of
 
 
 class Part(BaseModel):
@@ -39,6 +48,24 @@ class Part(BaseModel):
     refusal: str | None = None
 
 
+class CalledFunction(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str = ""
+    arguments: str | dict[str, Any] | None = None
+
+
+class WireCall(BaseModel):
+    """A call that comes back in an assistant's message; the function's fields may stand bare."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    id: str | None = None
+    function: CalledFunction | None = None
+    name: str = ""
+    arguments: str | dict[str, Any] | None = None
+
+
 class WireMessage(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -46,7 +73,8 @@ class WireMessage(BaseModel):
     content: str | list[Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[WireCall] | None = None
+    function_call: CalledFunction | None = None
     reasoning_content: str | None = None
 
 
@@ -56,10 +84,11 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 StopString = Annotated[str, Field(max_length=500)]
 
 
-class ChatBody(Parameters):
+class ChatBody(Parameters, ToolFields, FormatFields):
     """The body of POST /v1/chat/completions. Fields that are not named here are ignored."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
@@ -75,59 +104,7 @@ class ChatBody(Parameters):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-
-
-_NOT_YET = "is not supported by this server yet; leave it out"
-_NEVER = "can't be honoured by OpenVINO GenAI; leave it out"
-REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "tools": ((), _NOT_YET),
-    "functions": ((), _NOT_YET),
-    "tool_choice": (("none", "auto"), _NOT_YET),
-    "function_call": (("none", "auto"), _NOT_YET),
-    "response_format": (({"type": "text"},), _NOT_YET),
-    "guided_json": ((), _NOT_YET),
-    "guided_regex": ((), _NOT_YET),
-    "guided_choice": ((), _NOT_YET),
-    "guided_grammar": ((), _NOT_YET),
-    "structured_outputs": ((), _NOT_YET),
-    "json_schema": ((), _NOT_YET),
-    "grammar": ((), _NOT_YET),
-    "reasoning_effort": ((), _NOT_YET),
-    "top_logprobs": ((0,), "above 0 can't be honoured: the chosen token's are told alone"),
-    "logit_bias": ((), _NEVER),
-    "modalities": ((["text"],), _NOT_YET),
-    "audio": ((), _NOT_YET),
-    "web_search_options": ((), _NEVER),
-    "chat_template": ((), _NEVER),
-    "documents": ((), _NOT_YET),
-    "truncate_prompt_tokens": ((), "is refused: a prompt is never cut; leave it out"),
-    "n_predict": ((-1,), "is llama.cpp's name: leave it out and say max_tokens"),
-    "include_stop_str_in_output": ((False,), _NEVER),
-    "skip_special_tokens": ((True,), _NEVER),
-    "prompt_logprobs": ((0,), _NEVER),
-    "length_penalty": ((1, 1.0), _NEVER),
-    "stop_token_ids": ((), _NEVER),
-    "bad_words": ((), _NEVER),
-    "allowed_token_ids": ((), _NEVER),
-    "best_of": ((1,), _NEVER),
-    "use_beam_search": ((False,), _NEVER),
-    "echo": ((False,), _NEVER),
-    "typical_p": ((1, 1.0), _NEVER),
-    "mirostat": ((0,), _NEVER),
-    "dry_multiplier": ((0, 0.0), _NEVER),
-    "xtc_probability": ((0, 0.0), _NEVER),
-    "samplers": ((), _NEVER),
-    "dynatemp_range": ((0, 0.0), _NEVER),
-    "tfs_z": ((1, 1.0), _NEVER),
-    "top_a": ((0, 0.0), _NEVER),
-    "n_probs": ((0,), _NEVER),
-    "repeat_last_n": ((-1,), _NEVER + ": penalties look at the whole answer"),
-    "num_beams": ((1,), _NEVER),
-    "min_length": ((0,), "is another server's name: leave it out and say min_tokens"),
-    "no_repeat_ngram_size": ((0,), _NEVER),
-    "t_max_predict_ms": ((0, -1), _NEVER),
-}
-"""Fields that would change the answer and can't: the values that change nothing, and why."""
+    reasoning_effort: Effort | None = None
 
 
 _OURS = {"messages", "add_generation_prompt", "tools"}
@@ -144,6 +121,8 @@ class Heading:
     fingerprint: str
     include_usage: bool = False
     choices: int = 1
+    legacy: bool = False
+    """Calls are shown as function_call."""
 
 
 def parse(body: ChatBody, entry: Entry) -> ChatRequest:
@@ -157,30 +136,25 @@ def parse(body: ChatBody, entry: Entry) -> ChatRequest:
         )
     _refuse(body)
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    last = body.messages[-1]
-    if body.continue_final_message and last.role != "assistant":
-        raise BadRequest(
-            "continue_final_message needs an assistant message at the end of messages.",
-            param="continue_final_message",
-        )
-    return ChatRequest(
+    tools = offered(body)
+    request = ChatRequest(
         messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(body.messages)),
         sampling=body.sampling().over(entry.defaults.sampling()),
         stop=tuple(stop for stop in stops if stop),
         choices=body.n or 1,
         logprobs=bool(body.logprobs),
-        template_options=body.chat_template_kwargs or {},
+        template_options=_template_options(body),
         continue_final=bool(body.continue_final_message),
+        tools=tools,
+        tool_use=use_of(body, tools),
+        answer=answer_format(body),
     )
+    _fit_together(request, body)
+    return request
 
 
 def _refuse(body: ChatBody) -> None:
-    said = {**(body.model_extra or {}), "top_logprobs": body.top_logprobs}
-    for name, (harmless, why) in REFUSED.items():
-        value = said.get(name)
-        if value is None or value in ([], {}, "") or value in harmless:
-            continue
-        raise BadRequest(f"'{name}' {why}.", param=name, code="unsupported_parameter")
+    refuse({**(body.model_extra or {}), "top_logprobs": body.top_logprobs})
     for name in _OURS & (body.chat_template_kwargs or {}).keys():
         raise BadRequest(
             f"chat_template_kwargs can't set '{name}': the request's own fields do.",
@@ -193,18 +167,71 @@ def _refuse(body: ChatBody) -> None:
             "'add_generation_prompt': false needs continue_final_message: true.",
             param="add_generation_prompt",
         )
+    if body.continue_final_message and body.messages[-1].role != "assistant":
+        raise BadRequest(
+            "continue_final_message needs an assistant message at the end of messages.",
+            param="continue_final_message",
+        )
+
+
+def _fit_together(request: ChatRequest, body: ChatBody) -> None:
+    """Raises BadRequest for what can't be had beside a grammar."""
+    held_by = "tool_choice" if request.tool_use.required else None
+    held_by = request.answer.param if request.answer is not None else held_by
+    if held_by is None:
+        return
+    clashing = {
+        "ignore_eos": body.ignore_eos,
+        "min_tokens": body.min_tokens,
+        "continue_final_message": body.continue_final_message,
+    }
+    for name, value in clashing.items():
+        if value:
+            raise BadRequest(
+                f"'{name}' can't be had together with '{held_by}', which alone decides how the "
+                "answer begins and ends. Leave one of them out.",
+                param=name,
+            )
+
+
+def _template_options(body: ChatBody) -> dict[str, Any]:
+    """Variables of the chat template. Most templates know enable_thinking, some the effort."""
+    options: dict[str, Any] = {}
+    if body.reasoning_effort is not None:
+        thinks = body.reasoning_effort != "none"
+        options = {"reasoning_effort": body.reasoning_effort, "enable_thinking": thinks}
+    return options | (body.chat_template_kwargs or {})
 
 
 def _message(message: WireMessage, place: str) -> Message:
     roles: dict[str, Any] = {"developer": "system", "function": "tool"}
+    calls = [
+        _call(call.function or CalledFunction(name=call.name, arguments=call.arguments), call.id)
+        for call in message.tool_calls or ()
+    ]
+    if message.function_call is not None:
+        calls.append(_call(message.function_call, message.function_call.name))
     return Message(
         role=roles.get(message.role, message.role),
         content=_content(message.content, place),
         name=message.name,
-        tool_call_id=message.tool_call_id,
-        tool_calls=tuple(message.tool_calls or ()),
+        tool_call_id=message.name if message.role == "function" else message.tool_call_id,
+        tool_calls=tuple(calls),
         reasoning=message.reasoning_content,
     )
+
+
+def _call(function: CalledFunction, id_: str | None) -> PastCall:
+    """A call of an earlier turn. Arguments that are no JSON object are shown as they are."""
+    arguments: Any = function.arguments or {}
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments, strict=False)
+        except (ValueError, RecursionError):
+            arguments = {"arguments": arguments}
+    if not isinstance(arguments, dict):
+        arguments = {"arguments": arguments}
+    return PastCall(id_ or "", function.name, arguments)
 
 
 def _content(content: str | list[Part] | None, place: str) -> str:
@@ -234,6 +261,7 @@ def heading(body: ChatBody, model: str) -> Heading:
         fingerprint=f"ov-{__version__}",
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         choices=body.n or 1,
+        legacy=body.legacy,
     )
 
 
@@ -243,15 +271,54 @@ def complete(heading: Heading, completion: Completion) -> dict[str, Any]:
         "choices": [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": choice.text},
+                "message": _answer(choice, heading.legacy),
                 "logprobs": _logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
+                "finish_reason": _reason(choice.finish_reason, heading.legacy),
             }
             for index, choice in enumerate(completion.choices)
         ],
         "usage": _usage(completion.usage),
         "timings": _timings(completion.timings),
     }
+
+
+def _answer(choice: Choice, legacy: bool) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.calls:
+        calls = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in choice.calls
+        ]
+        message["content"] = choice.text or None
+        message |= {"function_call": calls[0]["function"]} if legacy else {"tool_calls": calls}
+    return message
+
+
+def _delta(event: Said, legacy: bool) -> dict[str, Any]:
+    """Of a call id, type and name come first, then the arguments in pieces, all with its index."""
+    match event:
+        case Text():
+            return {"content": event.text}
+        case Reasoning():
+            return {"reasoning_content": event.text}
+        case ToolCall():
+            head = {"id": event.id, "type": "function"}
+            function = {"name": event.name, "arguments": ""}
+        case Arguments():
+            head, function = {}, {"arguments": event.text}
+    if legacy:
+        return {"function_call": function}
+    return {"tool_calls": [{"index": event.call, **head, "function": function}]}
+
+
+def _reason(reason: str, legacy: bool) -> str:
+    return "function_call" if legacy and reason == "tool_calls" else reason
 
 
 async def stream(heading: Heading, events: AsyncGenerator[Event]) -> AsyncGenerator[str]:
@@ -269,19 +336,21 @@ async def stream(heading: Heading, events: AsyncGenerator[Event]) -> AsyncGenera
             case Role():
                 for index in range(heading.choices):
                     yield _json(chunk(index, {"role": "assistant", "content": ""}))
-            case Text():
-                logprobs = _logprobs(event.logprobs)
-                yield _json(chunk(event.index, {"content": event.text}, logprobs=logprobs))
             case Finish():
                 if finish is not None:
                     yield _json(finish)
-                finish = chunk(event.index, {}, finish_reason=event.reason)
+                reason = _reason(event.reason, heading.legacy)
+                finish = chunk(event.index, {}, finish_reason=reason)
             case Done():
                 last = head | {"choices": [], "usage": _usage(event.usage)}
                 closing = [finish or {}, last] if heading.include_usage else [finish or {}]
                 closing[-1]["timings"] = _timings(event.timings)
                 for data in closing:
                     yield _json(data)
+            case _:
+                logprobs = _logprobs(event.logprobs) if isinstance(event, Text) else None
+                delta = _delta(event, heading.legacy)
+                yield _json(chunk(event.index, delta, logprobs=logprobs))
     yield "[DONE]"
 
 
@@ -323,11 +392,12 @@ def _logprobs(tokens: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
     }
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
 
 

@@ -5,6 +5,7 @@ that imports openvino_genai; knows no request and no thread but LLMPipeline's ow
 import queue
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import openvino as ov
 import openvino_genai as genai
 
 from .core import Sampling
+from .prompt import Turn
 from .stepping import Output, Plan
+from .templates import mended
 
 GREEDY_BELOW = 1e-3
 """Temperatures under this are greedy decoding: dividing by them would overflow."""
@@ -31,6 +34,36 @@ def load_tokenizer(path: Path) -> genai.Tokenizer:
     return genai.Tokenizer(path, ENABLE_MMAP=False, INFERENCE_NUM_THREADS=1)
 
 
+class Renderer:
+    """A tokenizer's chat template as `templates.Render`.
+
+    Handed over as messages, a conversation is changed where the engine thinks that the template
+    can't show it: tools, calls and results are told in words of the engine's own. As a variable of
+    the template it is rendered as it is.
+    """
+
+    def __init__(self, tokenizer: genai.Tokenizer):
+        self._tokenizer = tokenizer
+        self.source: str = tokenizer.chat_template or ""
+        question = [{"role": "user", "content": "probe_question"}]
+        try:
+            self(question, True, {})
+        except RuntimeError:
+            whole, self.source = self.source, mended(self.source)
+            try:
+                self(question, True, {})
+            except RuntimeError:
+                self.source = whole
+
+    def __call__(self, turns: Sequence[Turn], begin: bool, options: Mapping[str, Any]) -> str:
+        return self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": "-"}],
+            add_generation_prompt=begin,
+            chat_template=self.source,
+            extra_context={**options, "messages": list(turns)},
+        )
+
+
 class Paged:
     """ContinuousBatchingPipeline: any number of answers side by side."""
 
@@ -44,12 +77,15 @@ class Paged:
         *,
         kv_cache_gb: int,
         chunk: int,
+        kv_blocks: int = 0,
     ):
+        """`kv_blocks` instead of `kv_cache_gb` is for one that needs next to nothing."""
         self.block = 16 if device.startswith("GPU") else 32
         config = genai.SchedulerConfig()
         config.enable_prefix_caching = True
         config.max_num_batched_tokens = chunk
         config.cache_size = kv_cache_gb
+        config.num_kv_blocks = kv_blocks
         tokenizer = load_tokenizer(path)
         self._pipeline = genai.ContinuousBatchingPipeline(
             path, tokenizer, config, device, **properties
@@ -202,6 +238,6 @@ def generation_config(plan: Plan, max_tokens: int) -> genai.GenerationConfig:
     config.frequency_penalty = said.frequency_penalty or 0.0
     config.repetition_penalty = said.repetition_penalty or 1.0
     config.logprobs = int(plan.logprobs)
-    if plan.json_schema is not None:
-        config.structured_output_config = genai.StructuredOutputConfig(json_schema=plan.json_schema)
+    if plan.grammar is not None:
+        config.structured_output_config = genai.StructuredOutputConfig(grammar=plan.grammar)
     return config

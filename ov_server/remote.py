@@ -3,15 +3,11 @@
 Knows no runtime.
 """
 
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .channel import Channel
+from .channel import Child
 from .stepping import Output, PipelineLost, Plan
 
 _LOAD_LIMIT_S, _STEP_LIMIT_S = 600, 120
@@ -77,17 +73,8 @@ class RemotePipeline:
     keeps_prefixes = True
 
     def __init__(self, start: Start):
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ov_server.worker", str(theirs.fileno())],
-                cwd=Path(__file__).parents[1],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
-                start_new_session=True,  # Ctrl-C is the server's, which lets answers finish
-            )
-        self._channel = Channel(ours)
+        self._child = Child("ov_server.worker")
+        self._channel = self._child.channel
         self._channel.limit(_LOAD_LIMIT_S)
         self._adds: list[tuple[int, list[int], Plan, int]] = []
         self._cancels: list[int] = []
@@ -132,9 +119,7 @@ class RemotePipeline:
 
     def close(self) -> None:
         """Ends the worker, which gives all its memory back."""
-        self._process.kill()  # first: at the channel's end it would report answers still in work
-        self._process.wait()
-        self._channel.close()
+        self._child.close()
 
     def _send(self, command: Start | Step) -> None:
         try:
@@ -153,6 +138,6 @@ class RemotePipeline:
 
     def _end(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
-            self._process.kill()
+            self._child.kill()
             return "the worker process gave no answer for minutes"
-        return f"the worker process ended (exit code {self._process.wait()})"
+        return f"the worker process ended (exit code {self._child.wait()})"

@@ -76,7 +76,8 @@ class Slot:
 def key_of(entry: Entry, files: ModelFiles, settings: Settings) -> tuple[object, ...]:
     """What an engine is loaded from: another key is another engine."""
     device = entry.device or settings.device
-    return files.stamp, device, entry.kv_cache_gb, entry.context_length
+    read = entry.tool_format, entry.reasoning
+    return files.stamp, device, entry.kv_cache_gb, entry.context_length, read
 
 
 def size_of(entry: Entry, files: ModelFiles, settings: Settings) -> int:

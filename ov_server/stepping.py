@@ -16,7 +16,8 @@ class Plan:
     sampling: Sampling
     max_tokens: int
     logprobs: bool = False
-    json_schema: str | None = None
+    grammar: str | None = None
+    """EBNF that the answer's text is held to."""
     seed: int = 0
 
     def resumed(self, done: int) -> "Plan":
@@ -27,6 +28,11 @@ class Plan:
         return replace(
             self, sampling=replace(self.sampling, min_tokens=least), seed=self.seed + done
         )
+
+    def held_to(self, grammar: str) -> "Plan":
+        """The plan under a grammar, which alone decides when the answer may end."""
+        sampling = replace(self.sampling, min_tokens=0, ignore_eos=False)
+        return replace(self, sampling=sampling, grammar=grammar)
 
     def another(self, index: int) -> "Plan":
         """The plan of answer `index` to the same prompt."""

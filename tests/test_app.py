@@ -328,7 +328,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str | None]] = [
     ({"ignore_eos": "no"}, "ignore_eos"),
     ({"chat_template_kwargs": []}, "chat_template_kwargs"),
     ({"continue_final_message": True}, "continue_final_message"),
-    ({"tools": [{"type": "function"}]}, "tools"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function"),
 ]
 
 

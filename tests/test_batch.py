@@ -12,10 +12,14 @@ import pytest
 from fakes import FakeRuntime, Turnstile, happens, soon
 
 from ov_server.batch import Batch
-from ov_server.core import FinishReason, Sampling, Text, TokenLogprob
+from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob
 from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
+from ov_server.grammars.completion import Network
+from ov_server.grammars.gbnf import parse_gbnf
+from ov_server.grammars.grammar import Grammar, characters, literal, sequence
 from ov_server.jobs import Call, Job
+from ov_server.markup import START, Reading
 from ov_server.stepping import Plan
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +60,7 @@ class Asked:
             if isinstance(item, Text):
                 got.text += item.text
                 got.pieces.append(item)
-            else:
+            elif isinstance(item, Finish):
                 got.reason = item.reason
                 return
 
@@ -201,7 +205,7 @@ async def test_an_end_without_a_token_ends_an_answer_with_logprobs(bench: Bench)
 
 async def test_a_stop_string_across_tokens_ends_the_answer_before_it(bench: Bench) -> None:
     bench.steps.open()
-    got = await bench.ask("a prompt", "one END two", stop=("END",)).got()
+    got = await bench.ask("a prompt", "one END two", reading=Reading(stops=("END",))).got()
     assert (got.text, got.reason) == ("one ", "stop")
     await bench.ask("b", "next").text()
     assert bench.runtime.steps.count(["a"]) == len("one END")
@@ -209,13 +213,15 @@ async def test_a_stop_string_across_tokens_ends_the_answer_before_it(bench: Benc
 
 async def test_the_beginning_of_a_stop_string_is_shown_when_it_does_not_go_on(bench: Bench) -> None:
     bench.steps.open()
-    got = await bench.ask("a prompt", "one EN", stop=("END",)).got()
+    got = await bench.ask("a prompt", "one EN", reading=Reading(stops=("END",))).got()
     assert (got.text, got.reason) == ("one EN", "stop")
 
 
 async def test_the_beginning_of_a_stop_string_is_shown_at_the_limit(bench: Bench) -> None:
     bench.steps.open()
-    got = await bench.ask("a prompt", "one END", stop=("END",), max_tokens=6).got()
+    got = await bench.ask(
+        "a prompt", "one END", reading=Reading(stops=("END",)), max_tokens=6
+    ).got()
     assert (got.text, got.reason) == ("one EN", "length")
 
 
@@ -568,7 +574,7 @@ async def test_what_a_recovery_repeats_draws_with_another_seed_and_less_to_say(
 
 
 async def test_stop_strings_hold_across_a_recovery(bench: Bench) -> None:
-    job = bench.job("a", "one END two", stop=("END",))
+    job = bench.job("a", "one END two", reading=Reading(stops=("END",)))
     bench.batch.submit([job])
     await bench.steps.arrival()
     for _ in range(5):
@@ -580,18 +586,20 @@ async def test_stop_strings_hold_across_a_recovery(bench: Bench) -> None:
     assert await Asked(job).text() == "one "
 
 
-async def test_an_answer_under_a_grammar_can_not_go_on_once_it_has_begun(bench: Bench) -> None:
-    plan = Plan(Sampling(), 100, json_schema="{}")
-    begun = bench.job("a", "an answer", plan=plan)
+async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Bench) -> None:
+    grammar = Grammar({START: sequence(literal("an "), characters("az"), literal("nswer"))})
+    reading = Reading(held=True)
+    begun = bench.job("a", "an answer", reading=reading, grammar=grammar)
+    assert begun.plan.grammar == 'root ::= start\nstart ::= "an " [a-z] "nswer"\n'
     bench.batch.submit([begun])
     await bench.steps.arrival()
-    await bench.steps.one()
+    for _ in range(4):
+        await bench.steps.one()
     bench.runtime.poison["X"] = 0
     bench.ask("X", "never said")
     bench.steps.open()
-    got = await Asked(begun).got()
-    assert isinstance(got.error, EngineFailed)
-    assert "structured" in got.error.message
+    assert await Asked(begun).text() == "an answer"
+    assert Network(parse_gbnf(begun.plan.grammar)).rest("") == "swer"
 
 
 async def test_a_decoder_that_throws_once_makes_nothing_be_said_twice(bench: Bench) -> None:

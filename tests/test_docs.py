@@ -8,7 +8,8 @@ from fastapi.routing import APIRoute
 
 from main import router
 from ov_server.entries import Entry
-from ov_server.openai import REFUSED, ChatBody
+from ov_server.openai import ChatBody
+from ov_server.refusals import REFUSED
 from ov_server.settings import Settings
 
 ROOT = Path(__file__).parent.parent

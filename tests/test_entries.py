@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ov_server.entries import RegistryState, changes, entry_of, parse_registry
+from ov_server.markup import Markers
 
 FOLDER = Path("/models")
 
@@ -34,6 +35,8 @@ def test_every_optional_key_is_read() -> None:
         "idle_unload_s": 1.5,
         "context_length": 4096,
         "kv_cache_gb": 3,
+        "tool_format": "mistral",
+        "reasoning": {"opening": "<t>", "closing": "</t>"},
         "defaults": {"temperature": 0.2, "max_tokens": 10, "repeat_penalty": 1.1},
     }
     entry = parsed({"a": said}).entries["a"]
@@ -41,6 +44,7 @@ def test_every_optional_key_is_read() -> None:
         key: value for key, value in said.items() if key not in ("path", "defaults")
     }
     sampling = entry.defaults.sampling()
+    assert entry.reasoning_markers == Markers("<t>", "</t>")
     assert (sampling.temperature, sampling.max_tokens) == (0.2, 10)
     assert sampling.repetition_penalty == 1.1
 
@@ -69,6 +73,9 @@ MISTAKES: list[tuple[Any, str]] = [
     ({"path": "a", "idle_unload_s": float("nan")}, "idle_unload_s"),
     ({"path": "a", "context_length": 0}, "context_length"),
     ({"path": "a", "kv_cache_gb": 0.5}, "kv_cache_gb"),
+    ({"path": "a", "tool_format": "klingon"}, "tool_format: it is none of qwen3-coder, hermes"),
+    ({"path": "a", "reasoning": "<think>"}, "reasoning"),
+    ({"path": "a", "reasoning": {"opening": "<think>"}}, "closing"),
     ({"path": "a", "defaults": {"temperature": 3}}, "defaults.temperature"),
     ({"path": "a", "defaults": {"temprature": 1}}, "defaults.temprature"),
     ({"path": "a", "defaults": {"min_tokens": 9, "max_tokens": 3}}, "min_tokens"),

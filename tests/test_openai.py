@@ -7,22 +7,28 @@ from typing import Any
 import pytest
 
 from ov_server.core import (
+    Arguments,
     Choice,
     Completion,
     Done,
     Event,
     Finish,
     Message,
+    PastCall,
+    Reasoning,
     Role,
     Sampling,
     Text,
     Timings,
     TokenLogprob,
+    ToolCall,
     Usage,
+    collect,
 )
 from ov_server.entries import Entry
 from ov_server.errors import BadRequest, ContextTooLong, QueueFull
-from ov_server.openai import REFUSED, ChatBody, Heading, complete, error, heading, parse, stream
+from ov_server.openai import ChatBody, Heading, complete, error, heading, parse, stream
+from ov_server.refusals import REFUSED
 
 ENTRY = Entry.model_validate({"name": "a", "path": "a"})
 HI = [{"role": "user", "content": "hi"}]
@@ -100,7 +106,7 @@ def test_what_an_assistant_said_before_is_carried_along() -> None:
     }
     tool = {"role": "tool", "content": "", "name": "f", "tool_call_id": "c1"}
     assert said(back, tool) == (
-        Message("assistant", "", tool_calls=(call,), reasoning="hm"),
+        Message("assistant", "", tool_calls=(PastCall("c1", "f", {}),), reasoning="hm"),
         Message("tool", "", name="f", tool_call_id="c1"),
     )
 
@@ -187,11 +193,6 @@ def test_unknown_fields_are_ignored() -> None:
 # Refusals.
 
 ANSWER_CHANGING: dict[str, Any] = {
-    "tools": [{"type": "function", "function": {"name": "f"}}],
-    "functions": [{"name": "f"}],
-    "tool_choice": "required",
-    "function_call": {"name": "f"},
-    "response_format": {"type": "json_object"},
     "top_logprobs": 2,
     "logit_bias": {"5": -100},
     "modalities": ["text", "audio"],
@@ -290,7 +291,12 @@ def test_a_whole_answer_has_openais_shape() -> None:
                 "finish_reason": "length",
             },
         ],
-        "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 3,
+            "total_tokens": 13,
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
         "timings": {
             "prompt_n": 10,
             "prompt_ms": 200.0,
@@ -363,7 +369,12 @@ async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
     said = await chunks(head(include_usage=True), *USUAL)
     assert [c["usage"] for c in said[:-1]] == [None] * 4
     assert said[-1]["choices"] == []
-    assert said[-1]["usage"] == {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+    assert said[-1]["usage"] == {
+        "prompt_tokens": 10,
+        "completion_tokens": 3,
+        "total_tokens": 13,
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }
 
 
 @pytest.mark.anyio
@@ -423,3 +434,178 @@ def test_an_error_has_openais_shape() -> None:
         }
     }
     assert error(QueueFull("full"))["error"]["param"] is None
+
+
+# Reasoning and calls.
+
+CALLED: tuple[Event, ...] = (
+    Role(),
+    Reasoning("Hm"),
+    Reasoning("."),
+    Text("Let me see."),
+    ToolCall(0, "call_1", "add"),
+    Arguments('{"a"', 0),
+    Arguments(": 1}", 0),
+    ToolCall(1, "call_2", "now"),
+    Arguments("{}", 1),
+    Finish("tool_calls"),
+    Done(Usage(10, 9, reasoning_tokens=2), TIMINGS),
+)
+
+
+@pytest.mark.anyio
+async def test_a_call_is_streamed_with_its_name_first_and_its_arguments_in_pieces() -> None:
+    said = await chunks(head(), *CALLED)
+    deltas = [c["choices"][0]["delta"] for c in said if c["choices"]]
+    assert deltas == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "Hm"},
+        {"reasoning_content": "."},
+        {"content": "Let me see."},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": ""},
+                }
+            ]
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 1,
+                    "id": "call_2",
+                    "type": "function",
+                    "function": {"name": "now", "arguments": ""},
+                }
+            ]
+        },
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+        {},
+    ]
+    assert said[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.anyio
+async def test_a_whole_answer_holds_what_the_stream_does() -> None:
+    answer = complete(head(), await collect(events(*CALLED)))
+    [choice] = answer["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "Let me see.",
+        "reasoning_content": "Hm.",
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "add", "arguments": '{"a": 1}'},
+            },
+            {"id": "call_2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+        ],
+    }
+    assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+@pytest.mark.anyio
+async def test_an_answer_of_calls_alone_has_no_content() -> None:
+    said = (Role(), ToolCall(0, "c", "f"), Arguments("{}", 0), *CALLED[-2:])
+    answer = complete(head(), await collect(events(*said)))
+    assert answer["choices"][0]["message"]["content"] is None
+
+
+@pytest.mark.anyio
+async def test_who_asks_in_the_old_way_is_answered_so() -> None:
+    said = (Role(), ToolCall(0, "c", "f"), Arguments("{}", 0), *CALLED[-2:])
+    old = head(legacy=True)
+    [choice] = complete(old, await collect(events(*said)))["choices"]
+    assert choice["finish_reason"] == "function_call"
+    assert choice["message"]["function_call"] == {"name": "f", "arguments": "{}"}
+    assert "tool_calls" not in choice["message"]
+    streamed = [c["choices"][0] for c in await chunks(old, *said)]
+    assert [c["delta"] for c in streamed[1:3]] == [
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": "{}"}},
+    ]
+    assert streamed[-1]["finish_reason"] == "function_call"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ("", {}),
+        (None, {}),
+        ({"a": 1}, {"a": 1}),
+        ("not json", {"arguments": "not json"}),
+        ("[1]", {"arguments": [1]}),
+        ('{"a": "two\nlines"}', {"a": "two\nlines"}),
+    ],
+)
+def test_calls_of_earlier_turns_come_back(arguments: Any, read: dict[str, Any]) -> None:
+    for call in (
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}},
+        {"id": "c", "name": "f", "arguments": arguments},
+    ):
+        said = {"role": "assistant", "content": None, "tool_calls": [call]}
+        message = parse(body(messages=[said]), ENTRY).messages[0]
+        assert message.tool_calls == (PastCall("c", "f", read),)
+
+
+def test_a_function_of_old_and_its_result_belong_together() -> None:
+    said = [
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "5"},
+    ]
+    called, result = parse(body(messages=said), ENTRY).messages
+    assert called.tool_calls[0].id == result.tool_call_id == "f"
+    assert (result.role, result.name) == ("tool", "f")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"guided_regex": "a"},
+        {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "clash",
+    [
+        {"ignore_eos": True},
+        {"min_tokens": 3},
+        {"messages": [{"role": "assistant", "content": "I"}], "continue_final_message": True},
+    ],
+    ids=str,
+)
+def test_what_can_not_be_had_beside_a_grammar_is_refused(
+    held: dict[str, Any], clash: dict[str, Any]
+) -> None:
+    with pytest.raises(BadRequest, match="together with") as caught:
+        parse(body(**(held | clash)), ENTRY)
+    assert caught.value.param in clash
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({}, {}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low", "enable_thinking": True}),
+        ({"reasoning_effort": "none"}, {"reasoning_effort": "none", "enable_thinking": False}),
+        (
+            {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}},
+            {"reasoning_effort": "low", "enable_thinking": False},
+        ),
+    ],
+    ids=str,
+)
+def test_the_effort_of_reasoning_reaches_the_template(
+    fields: dict[str, Any], options: dict[str, Any]
+) -> None:
+    assert parse(body(**fields), ENTRY).template_options == options

@@ -1,7 +1,6 @@
 """A request that breaks the pipeline costs itself an error, and nobody else a word."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
@@ -12,14 +11,16 @@ import pytest
 
 from ov_server.core import ChatRequest, EngineStats, Message, Sampling
 from ov_server.errors import EngineFailed
+from ov_server.jobs import Call, Job
 from ov_server.settings import Settings
+from ov_server.stepping import Plan
 
 from .clients import Streamed, alphabet, asking, read_stream
 from .servers import MODEL, ThreadServer
 from .waiting import BOUND_S, until
 
-UNCOMPILABLE = json.dumps({"type": "string", "pattern": "^(?=a)b$"})
-POISON = ChatRequest((Message("user", "Hello"),), Sampling(max_tokens=8), json_schema=UNCOMPILABLE)
+UNCOMPILABLE = Plan(Sampling(temperature=0), 8, grammar='root ::= "a')
+"""No client's grammar gets so far: each is tried before. So it is put right into the batch."""
 TOKENS = 160
 
 
@@ -31,7 +32,18 @@ def inside(tmp_path: Path, cache: Path, converted: Path) -> Iterator[ThreadServe
         yield server
 
 
-async def take(server: ThreadServer, request: ChatRequest) -> None:
+async def poison(server: ThreadServer) -> None:
+    """A request that no pipeline survives, until it ends."""
+    async with server.app.state.models.lease(MODEL) as engine:
+        job = Job(Call(asyncio.get_running_loop()), [1, 2, 3], UNCOMPILABLE, arrived_at=0)
+        engine._batch.submit([job])
+        async for _ in job.call.items():
+            pass
+
+
+async def greet(server: ThreadServer) -> None:
+    """A request that harms nobody."""
+    request = ChatRequest((Message("user", "Hello"),), Sampling(max_tokens=8))
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(server.app.state.models.lease(MODEL))
         events = await stack.enter_async_context(aclosing(engine.chat(request)))
@@ -78,7 +90,7 @@ def test_poison_in_the_middle_of_8_streams(inside: ThreadServer) -> None:
     with ThreadPoolExecutor(8) as pool:
         running = start_streams(inside, pool, 8)
         with pytest.raises(EngineFailed, match="Change the request"):
-            inside.on_loop(take(inside, POISON))
+            inside.on_loop(poison(inside))
         check_streams(running)
     assert stats(inside).rebuilds == 1
     assert "Paris" in inside.post(asking("What is the capital of France?", temperature=0)).text
@@ -90,16 +102,15 @@ def test_poison_in_the_middle_of_streams_that_began_apart(inside: ThreadServer) 
     with ThreadPoolExecutor(4) as pool:
         running = start_streams(inside, pool, 4, apart=True)
         with pytest.raises(EngineFailed):
-            inside.on_loop(take(inside, POISON))
+            inside.on_loop(poison(inside))
         check_streams(running)
     assert stats(inside).rebuilds == 1
 
 
 def test_poison_among_newcomers_costs_only_the_guilty(inside: ThreadServer) -> None:
     async def come_together() -> list[BaseException | None]:
-        innocent = ChatRequest((Message("user", "Hello"),), Sampling(max_tokens=8))
-        guests = [innocent, POISON, innocent, POISON, innocent]
-        return await asyncio.gather(*(take(inside, g) for g in guests), return_exceptions=True)
+        guests = [greet, poison, greet, poison, greet]
+        return await asyncio.gather(*(g(inside) for g in guests), return_exceptions=True)
 
     with ThreadPoolExecutor(2) as pool:
         running = start_streams(inside, pool, 2)

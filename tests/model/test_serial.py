@@ -1,7 +1,6 @@
 """LLMPipeline, the fall-back for devices without paged attention, behind the same thread."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from ov_server.detokenizer import Detokenizer
 from ov_server.entries import entry_of
 from ov_server.errors import BadRequest, EngineFailed
 from ov_server.jobs import Call, Job
+from ov_server.markup import Reading
 from ov_server.modelfiles import inspect
 from ov_server.settings import Settings
 from ov_server.stepping import Plan
@@ -101,7 +101,7 @@ def test_tokens_come_one_by_one(batch: Batch, ids: Callable[[str], list[int]]) -
 
 def test_a_stop_string_ends_the_answer(batch: Batch, ids: Callable[[str], list[int]]) -> None:
     async def run() -> None:
-        job = counting(ids, 400, stop=(" H,",))
+        job = counting(ids, 400, reading=Reading(stops=(" H,",)))
         batch.submit([job])
         texts, reason = await take(job)
         assert "".join(texts) == ", F, G,"
@@ -144,8 +144,7 @@ def test_a_grammar_that_does_not_compile_costs_only_its_own_job(
 ) -> None:
     async def run() -> None:
         poison, innocent = counting(ids, 4), counting(ids, 4)
-        schema = json.dumps({"type": "string", "pattern": "^(?=a)b$"})
-        poison.plan = Plan(GREEDY, 4, json_schema=schema)
+        poison.plan = Plan(GREEDY, 4, grammar='root ::= "a')
         batch.submit([poison])
         with pytest.raises(EngineFailed):
             await take(poison)

@@ -1,0 +1,253 @@
+"""What an answer may be: from the functions that may be called, and the format that is asked for,
+to one grammar. Pure. Its rules are those that `markup` names.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .arguments import Kinds
+from .calls import name_end
+from .core import AnswerFormat, Tool
+from .grammars import styles
+from .grammars.completion import Network
+from .grammars.gbnf import GrammarError, parse_gbnf
+from .grammars.grammar import (
+    Grammar,
+    Node,
+    Rule,
+    choice,
+    literal,
+    optional,
+    pruned,
+    repeat,
+    sequence,
+)
+from .grammars.patterns import PatternError, parse
+from .grammars.schemas import SchemaError, Schemas
+from .grammars.styles import Style
+from .markup import ANSWER, CALLS, START, Markers, rest_of
+from .toolformats import BRACED, FORMATS, JSON, KEYWORDS, NAME, PARAMETERS, ToolFormat
+
+_MOST_CALLS = 64
+"""Calls in one answer."""
+_TOGETHER = 16
+"""Functions whose arguments are in one rule. The time to compile it grows faster than their number,
+so with more the name decides on the rule for the rest, at the price of one more step a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the answers of a request are held to."""
+
+    form: str = "generic"
+    """The row of `toolformats`."""
+    tools: tuple[Tool, ...] = ()
+    """Those that may be called."""
+    required: bool = False
+    several: bool = True
+    answer: AnswerFormat | None = None
+    reasoning: Markers | None = None
+    """What the answer may begin with."""
+
+    @property
+    def key(self) -> str:
+        """Equal demands have equal keys, and others do not."""
+        tools = [(tool.name, tool.parameters, tool.strict) for tool in self.tools]
+        answer = self.answer and (self.answer.kind, self.answer.value, self.answer.strict)
+        return json.dumps(
+            (self.form, tools, self.required, self.several, answer, str(self.reasoning))
+        )
+
+    @property
+    def param(self) -> str:
+        """The field to blame when nothing else is known."""
+        return self.answer.param if self.answer is not None else "tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The grammar of a demand, and what it does not hold answers to: keywords and places."""
+
+    grammar: Grammar
+    parts: tuple[Grammar, ...]
+    """The grammars that the runtime will be given, at least as parts of these; for trying."""
+    by_name: bool = False
+    """Whether a call's name decides on the rule for its rest."""
+    unenforced: tuple[str, ...] = ()
+    kinds: Kinds = field(default_factory=dict)
+    """The types of parameters, where the format needs them."""
+
+
+class Refused(ValueError):
+    """Nothing comes of the demand; `param` names the field to blame."""
+
+    def __init__(self, reason: str, param: str):
+        super().__init__(reason)
+        self.reason = reason
+        self.param = param
+
+
+def make(demand: Demand) -> Made:
+    """The grammar of a demand. Raises Refused, with what to do."""
+    rules: dict[str, Node] = {}
+    unenforced: list[str] = []
+    kinds: dict[str, Mapping[str, frozenset[str]]] = {}
+    options: list[Node] = []
+    if demand.tools:
+        rules |= _call_rules(demand, unenforced, kinds)
+        options.append(Rule("all_calls"))
+    if demand.answer is not None:
+        rules |= _answer_rules(demand.answer, unenforced)
+        if not demand.required:
+            options.append(Rule("text"))
+    held = demand.required or demand.answer is not None
+    if held:
+        rules[ANSWER] = sequence(repeat(literal("\n"), 0, 2), choice(*options))
+        thinking = [literal(demand.reasoning.opening)] if demand.reasoning else []
+        rules[START] = choice(*thinking, *options)
+    by_name = len(demand.tools) > _TOGETHER
+    starts = [START, ANSWER] if held else [CALLS] * bool(demand.tools)
+    rests = [name for name in rules if name in map(rest_of, range(len(demand.tools)))]
+    groups = [starts, *([rest] for rest in rests)] if by_name else [starts + rests]
+    parts = [pruned(Grammar({**rules, "root": choice(*map(Rule, g))})) for g in groups]
+    if None in parts:
+        raise Refused("No text can fit it. Change it.", demand.param)
+    whole = tuple(part for part in parts if part is not None)
+    return Made(Grammar(rules), whole, by_name, tuple(unenforced), kinds)
+
+
+# Calls.
+
+
+def _call_rules(
+    demand: Demand, unenforced: list[str], kinds: dict[str, Mapping[str, frozenset[str]]]
+) -> dict[str, Node]:
+    """The rules `all_calls`, and for what follows the opening of the calls or their heads."""
+    form = FORMATS[demand.form]
+    schemas = Schemas(_style(form), "arguments_")
+    calls: list[tuple[Node, ...]] = []
+    for tool in demand.tools:
+        place = f"tools.{tool.name}.parameters"
+        try:
+            part, arguments, kinds[tool.name] = _arguments(form, schemas, tool)
+        except SchemaError as error:
+            raise Refused(
+                f"The parameters of '{tool.name}' can't be used: {error}", "tools"
+            ) from None
+        unenforced += _unenforced(schemas, tool.strict, place)
+        schemas.unenforced.clear()
+        known = {NAME: literal(tool.name), part: arguments}
+        calls.append(tuple(known.get(text) or _loose(text) for text in form.call))
+    rules = {**schemas.rules, "call": choice(*(sequence(*call) for call in calls))}
+    by_name = len(calls) > _TOGETHER
+    heads = [_head(form, tool) for tool in demand.tools]
+    if by_name:
+        rules["call"] = choice(*(_loose(head) for head in heads))
+    rules |= _row_of_calls(form, demand.several, by_name)
+    if by_name or form.head:
+        for number, (head, call) in enumerate(zip(heads, calls, strict=True)):
+            one = Network(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
+            rest = one.residue(head, f"rest_{number}_")
+            rules |= {**rest.rules, rest_of(number): sequence(Rule(rest.root), Rule("behind"))}
+    return rules
+
+
+def _row_of_calls(form: ToolFormat, several: bool, by_name: bool) -> dict[str, Node]:
+    """The rules for the calls of an answer and for what follows the first one. `by_name`: what is
+    behind a name is another rule's."""
+    several = several and bool(form.again)
+    end, finish = _loose(form.end), _loose(form.finish)
+    further = sequence(_loose(form.again), Rule("call"))
+    if by_name:
+        behind = sequence(end, choice(finish, further) if several else finish)
+        first = sequence(_loose(form.begin), Rule("call"))
+    else:
+        most = _MOST_CALLS - 1 if several else 0
+        behind = sequence(end, repeat(sequence(further, end), 0, most), finish)
+        first = sequence(_loose(form.begin), Rule("call"), Rule("behind"))
+    return {"behind": behind, CALLS: first, "all_calls": sequence(literal(form.opening), first)}
+
+
+def _head(form: ToolFormat, tool: Tool) -> str:
+    """A call's text up to where the name is known."""
+    return "".join(form.call[: form.call.index(NAME)]) + tool.name + name_end(form)
+
+
+def _arguments(
+    form: ToolFormat, schemas: Schemas, tool: Tool
+) -> tuple[str, Node, Mapping[str, frozenset[str]]]:
+    """What stands for a function's arguments in the format, their text, and their types."""
+    schema = _as_object(tool.parameters)
+    if KEYWORDS in form.call:
+        return KEYWORDS, *schemas.arguments(schema, styles.KEYWORDS)
+    if PARAMETERS in form.call:
+        text, kinds = schemas.arguments(schema, styles.TAGS)
+        return PARAMETERS, sequence(text, literal("</function>")), kinds
+    return BRACED if BRACED in form.call else JSON, schemas.value(schema), {}
+
+
+def _style(form: ToolFormat) -> Style:
+    if KEYWORDS in form.call:
+        return styles.PYTHON
+    return styles.BRACED if BRACED in form.call else styles.COMPACT
+
+
+_OF_KEYS = {
+    *("additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames"),
+    *("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "required"),
+    *("dependencies", "dependentRequired", "dependentSchemas", "minProperties"),
+}
+"""Keywords that say which keys an object has, beside `properties`."""
+
+
+def _as_object(parameters: Mapping[str, Any] | bool) -> Mapping[str, Any]:
+    """A schema of arguments, which are an object; an empty one where no keys are spoken of."""
+    schema: dict[str, Any] = dict(parameters) if isinstance(parameters, Mapping) else {}
+    kind = schema.get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        raise SchemaError(("type",), "arguments are an object; say type: object")
+    schema["type"] = "object"
+    if not schema.get("properties") and not _OF_KEYS & schema.keys():
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _loose(text: str) -> Node:
+    """A format's text, in which white space may be left out."""
+    pieces = re.split(r"(\s+)", text)
+    return sequence(*(optional(literal(p)) if p.isspace() else literal(p) for p in pieces))
+
+
+# The text.
+
+
+def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node]:
+    """The rule `text` and those it needs."""
+    try:
+        if answer.kind == "json_schema":
+            schemas = Schemas(styles.FREE, "text_")
+            node = schemas.value(answer.value)
+            unenforced += _unenforced(schemas, answer.strict, answer.param)
+            return {**schemas.rules, "text": node}
+        if answer.kind == "regex":
+            return {"text": parse(answer.value)}
+        if answer.kind == "choice":
+            return {"text": choice(*map(literal, answer.value))}
+        given = parse_gbnf(answer.value)
+        return {**given.rules, "text": Rule(given.root)}
+    except (SchemaError, PatternError, GrammarError) as error:
+        raise Refused(f"It can't be used: {error}", answer.param) from None
+
+
+def _unenforced(schemas: Schemas, strict: bool, param: str) -> list[str]:
+    said = [f"{left.keyword} at {left.place}" for left in schemas.unenforced]
+    if said and strict:
+        raise Refused(
+            f"With strict: true an answer has to be held to the whole schema, and it can't be to "
+            f"{', '.join(said)}. Leave the keyword out, or say strict: false.",
+            param,
+        )
+    return [f"{param}: {text}" for text in said]

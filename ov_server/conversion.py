@@ -1,0 +1,80 @@
+"""A model's files as an OpenVINO folder: GGUF files are converted once. Imports openvino_genai."""
+
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+import openvino_tokenizers
+
+from . import cache
+from .errors import LoadFailed, said
+from .modelfiles import ModelFiles
+
+log = logging.getLogger(__name__)
+
+_CONVERSION = 2
+"""Counts the ways in which GGUF files have been converted; what another way made is left behind."""
+
+
+def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
+    """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
+    if not files.is_gguf:
+        return files.path
+    made = cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
+    return cache.folder(made, lambda folder: _convert_gguf(files, folder))
+
+
+def _convert_gguf(files: ModelFiles, folder: Path) -> None:
+    """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
+    started = time.monotonic()
+    link = folder / "model.gguf"  # the runtime writes the OpenVINO model beside what it reads
+    link.symlink_to(files.path.resolve())
+    command = [sys.executable, "-m", __name__, str(link)]
+    run = subprocess.run(
+        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    link.unlink()
+    if run.returncode:
+        why = run.stderr.strip().splitlines()[-1:] if run.returncode > 0 else []
+        raise LoadFailed(
+            f"The GGUF file '{files.path.name}' can't be read: "
+            f"{why[0] if why else 'the runtime crashes on it, so it is probably cut short'}. "
+            "Download it again; OpenVINO reads the llama and qwen families."
+        )
+    seconds = time.monotonic() - started
+    log.info("made '%s' into an OpenVINO model in %.1f s", files.path.name, seconds)
+
+
+def convert_gguf(path: Path) -> None:
+    """Writes an OpenVINO model and tokenizer beside a GGUF file."""
+    save = {"enable_save_ov_model": True}
+    genai.ContinuousBatchingPipeline(path, genai.SchedulerConfig(), "CPU", save, save)
+    _uncut(path.parent / "openvino_tokenizer.xml")
+
+
+def _uncut(tokenizer: Path) -> None:
+    """The runtime gives a GGUF file's tokenizer a limit of 8192 tokens, whatever the model's, and
+    drops what comes before: takes the limit out."""
+    core = ov.Core()
+    core.add_extension(openvino_tokenizers._ext_path)
+    model = core.read_model(tokenizer)
+    for node in model.get_ops():
+        if node.get_type_name() == "Minimum":
+            limit = ov.opset13.constant(2**31 - 1, dtype=np.int32)
+            node.input(1).replace_source_output(limit.output(0))
+    part = tokenizer.with_name("uncut.xml")
+    ov.save_model(model, part, compress_to_fp16=False)
+    for suffix in (".xml", ".bin"):
+        part.with_suffix(suffix).replace(tokenizer.with_suffix(suffix))
+
+
+if __name__ == "__main__":
+    try:
+        convert_gguf(Path(sys.argv[1]))
+    except Exception as error:
+        sys.exit(said(error))

@@ -1,0 +1,254 @@
+"""What answers are held to: calls in each family's format, and formats of text."""
+
+import json
+from typing import Any
+
+import pytest
+from grammars import Sampler
+from toolschemas import REALISTIC
+
+from ov_server.answergrammar import Demand, Made, Refused, make
+from ov_server.calls import CallParser, written
+from ov_server.core import AnswerFormat, Tool
+from ov_server.grammars.completion import Network
+from ov_server.grammars.grammar import Grammar, rooted
+from ov_server.markup import ANSWER, CALLS, START, Markers, rest_of
+from ov_server.schemacheck import fits
+from ov_server.toolformats import FORMATS, ToolFormat
+
+FORM = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+NOW = Tool("now")
+ADD = Tool(
+    "add",
+    "",
+    {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "required": ["a", "b"],
+    },
+)
+OBJECTS = {
+    name: schema
+    for name, (schema, _) in REALISTIC.items()
+    if isinstance(schema, dict) and schema.get("type") == "object"
+}
+
+
+def held(made: Made, rule: str) -> Network:
+    return Network(rooted(made.grammar, rule))
+
+
+def accepts(grammar: Network | Grammar, text: str) -> bool:
+    network = grammar if isinstance(grammar, Network) else Network(grammar)
+    return network.rest(text) == ""
+
+
+def answer(kind: Any, value: Any, **more: Any) -> Made:
+    return make(Demand(answer=AnswerFormat(kind, value, **more)))
+
+
+# Calls.
+
+
+@FORM
+def test_calls_as_the_family_writes_them_are_let_through(form: ToolFormat) -> None:
+    made = make(Demand(form.name, (ADD, NOW), required=True))
+    one = written(form, [("add", {"a": 1, "b": -2})])
+    assert accepts(held(made, START), one)
+    assert accepts(held(made, ANSWER), f"\n\n{one}")
+    assert accepts(held(made, CALLS), one.removeprefix(form.opening))
+    assert accepts(held(made, START), written(form, [("now", {}), ("add", {"a": 1, "b": 2})]))
+    for wrong in (
+        written(form, [("sub", {"a": 1, "b": 2})]),
+        written(form, [("add", {"a": 1})]),
+        written(form, [("add", {"a": 1, "b": "x"})]),
+        written(form, [("now", {"a": 1})]),
+        "",
+        "Let me see. " + one,
+    ):
+        assert not accepts(held(made, START), wrong)
+
+
+@FORM
+def test_no_more_calls_are_let_through_than_may_be(form: ToolFormat) -> None:
+    made = make(Demand(form.name, (NOW,), required=True, several=False))
+    assert accepts(held(made, START), written(form, [("now", {})]))
+    assert not accepts(held(made, START), written(form, [("now", {}), ("now", {})]))
+
+
+@FORM
+def test_behind_a_head_the_call_goes_on(form: ToolFormat) -> None:
+    if form.head:
+        made = make(Demand(form.name, (NOW, ADD)))
+        text = written(form, [("add", {"a": 1, "b": 2})]).removeprefix(form.opening)
+        bare = form.head % "add"
+        behind = next(n for n in range(len(text)) if "".join(text[:n].split()) == bare)
+        assert accepts(held(made, rest_of(1)), text[behind:])
+        assert not accepts(held(made, rest_of(0)), text[behind:])
+
+
+@FORM
+@pytest.mark.parametrize("name", OBJECTS)
+def test_whatever_is_let_through_is_read_as_a_call_that_fits(form: ToolFormat, name: str) -> None:
+    schema = OBJECTS[name]
+    made = make(Demand(form.name, (Tool("f", "", schema),), required=True, several=False))
+    sampler = Sampler(rooted(made.grammar, CALLS), seed=3)
+    for _ in range(6):
+        text = sampler.text()
+        parser = CallParser(form, made.kinds)
+        call, *pieces = parser.feed(text)
+        arguments = "".join(str(piece) for piece in pieces)
+        assert not parser.open
+        assert fits(schema, arguments), (text, arguments)
+        assert call
+
+
+@FORM
+def test_many_functions_are_compiled_apart(form: ToolFormat) -> None:
+    many = tuple(Tool(f"tool_{n}", "", ADD.parameters) for n in range(40))
+    made = make(Demand(form.name, many, required=True))
+    assert made.by_name
+    assert len(made.parts) == 41
+    text = written(form, [("tool_7", {"a": 1, "b": 2}), ("tool_9", {"a": 3, "b": 4})])
+    first = text.index("tool_7") + len("tool_7") + 1
+    assert accepts(held(made, START), text[:first])
+    second = text.index("tool_9") + len("tool_9") + 1
+    assert accepts(held(made, rest_of(7)), text[first:second])
+    assert accepts(held(made, rest_of(9)), text[second:])
+    assert not accepts(held(made, START), text[:first].replace("tool_7", "tool_x"))
+
+
+def test_a_function_without_parameters_takes_none() -> None:
+    for parameters in ({}, {"type": "object"}, {"type": "object", "properties": {}}):
+        made = make(Demand(tools=(Tool("f", "", parameters),), required=True))
+        assert accepts(held(made, START), written(FORMATS["generic"], [("f", {})]))
+        assert not accepts(held(made, START), written(FORMATS["generic"], [("f", {"a": 1})]))
+
+
+def test_a_function_that_takes_anything_takes_anything() -> None:
+    parameters = {"type": "object", "additionalProperties": True}
+    made = make(Demand(tools=(Tool("f", "", parameters),), required=True))
+    assert accepts(held(made, START), written(FORMATS["generic"], [("f", {"a": [1, {"b": None}]})]))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"type": "array"}, "object"),
+        ({"type": "objekt"}, "say type: object"),
+        ({"properties": {"a": False}, "required": ["a"]}, "no value"),
+        ({"properties": {"a": {"pattern": "("}}}, "pattern"),
+        ({"properties": {"a": {"$ref": "#/nowhere"}}}, "nowhere"),
+    ],
+    ids=str,
+)
+def test_parameters_that_can_not_be_met_are_told(parameters: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refused) as caught:
+        make(Demand(tools=(NOW, Tool("f", "", parameters))))
+    assert "'f'" in caught.value.reason
+    assert told in caught.value.reason
+    assert caught.value.param == "tools"
+
+
+def test_what_a_strict_function_can_not_be_held_to_is_refused() -> None:
+    parameters = {"properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}
+    made = make(Demand(tools=(Tool("f", "", parameters),)))
+    assert made.unenforced == ("tools.f.parameters: uniqueItems at properties.a.uniqueItems",)
+    with pytest.raises(Refused, match=r"uniqueItems at properties\.a\.uniqueItems"):
+        make(Demand(tools=(Tool("f", "", parameters, strict=True),)))
+
+
+# Text.
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "good", "bad"),
+    [
+        ("json_schema", {"type": "integer"}, "5", '"5"'),
+        ("json_schema", True, '{"a": [null]}', "a"),
+        ("regex", "[0-9]{2}:[0-9]{2}", "12:30", "12:3"),
+        ("regex", "a|b", "b", "ab"),
+        ("choice", ("yes", "no"), "no", "maybe"),
+        ("grammar", 'root ::= word+\nword ::= "a" | "b"', "abba", "abc"),
+    ],
+    ids=str,
+)
+def test_text_is_held_to_its_format(kind: str, value: Any, good: str, bad: str) -> None:
+    made = answer(kind, value)
+    for rule in (START, ANSWER):
+        assert accepts(held(made, rule), good)
+        assert not accepts(held(made, rule), bad)
+
+
+def test_white_space_has_an_end_and_an_indent_is_let_through() -> None:
+    made = answer("json_schema", {"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert accepts(held(made, START), json.dumps({"a": 1}, indent=4))
+    assert not accepts(held(made, START), '{"a":' + " " * 100 + "1}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("json_schema", {"enum": []}, "no value"),
+        ("json_schema", {"type": "integer", "minimum": 5, "maximum": 3}, "no value"),
+        ("json_schema", {"type": "foo"}, "foo"),
+        ("json_schema", {"pattern": "("}, "pattern"),
+        ("json_schema", {"$ref": "#/$defs/missing"}, "missing"),
+        ("json_schema", False, "no value"),
+        ("regex", "(?=a)b", "look"),
+        ("regex", "(", "not closed"),
+        ("grammar", "root ::= x", "'x'"),
+        ("grammar", "root ::= root", "for ever"),
+    ],
+    ids=str,
+)
+def test_what_nothing_fits_is_told(kind: str, value: Any, told: str) -> None:
+    with pytest.raises(Refused) as caught:
+        answer(kind, value, param="the field")
+    assert told in caught.value.reason
+    assert caught.value.param == "the field"
+
+
+def test_strict_refuses_what_is_not_enforced_and_names_the_place() -> None:
+    schema = {"properties": {"a": {"items": {"$ref": "https://elsewhere"}}}}
+    assert answer("json_schema", schema).unenforced
+    with pytest.raises(Refused, match=r"\$ref at properties\.a\.items\.\$ref"):
+        answer("json_schema", schema, strict=True)
+
+
+# Together.
+
+
+def test_with_tools_the_answer_is_a_call_or_the_schema() -> None:
+    both = make(Demand(tools=(NOW,), answer=AnswerFormat("json_schema", {"type": "integer"})))
+    assert accepts(held(both, START), "5")
+    assert accepts(held(both, START), written(FORMATS["generic"], [("now", {})]))
+    must = make(
+        Demand(tools=(NOW,), required=True, answer=AnswerFormat("json_schema", {"type": "integer"}))
+    )
+    assert not accepts(held(must, START), "5")
+
+
+def test_reasoning_may_come_before() -> None:
+    made = make(Demand(tools=(NOW,), required=True, reasoning=Markers("<think>", "</think>")))
+    assert accepts(held(made, START), "<think>")
+    assert not accepts(held(made, ANSWER), "<think>")
+
+
+def test_equal_demands_have_equal_keys_and_others_do_not() -> None:
+    demands = [
+        Demand(),
+        Demand("hermes"),
+        Demand(tools=(NOW,)),
+        Demand(tools=(NOW, ADD)),
+        Demand(tools=(ADD, NOW)),
+        Demand(tools=(NOW,), required=True),
+        Demand(tools=(NOW,), several=False),
+        Demand(tools=(Tool("now", strict=True),)),
+        Demand(answer=AnswerFormat("regex", "a")),
+        Demand(answer=AnswerFormat("choice", ("a",))),
+        Demand(answer=AnswerFormat("regex", "a", strict=True)),
+        Demand(reasoning=Markers("<", ">")),
+    ]
+    assert len({demand.key for demand in demands}) == len(demands)
+    assert Demand(tools=(NOW,)).key == Demand(tools=(Tool("now", "told otherwise"),)).key
