@@ -77,6 +77,8 @@ class Made:
     by_name: bool = False
     """Whether a call's name decides on the rule for its rest."""
     unenforced: tuple[str, ...] = ()
+    memory: int = 0
+    """Bytes that the runtime keeps of it once it has been used, as seen in the trial."""
     kinds: Kinds = field(default_factory=dict)
     """The types of parameters, where the format needs them."""
 
@@ -116,7 +118,7 @@ def make(demand: Demand) -> Made:
     if None in parts:
         raise Refused("No text can fit it. Change it.", demand.param)
     whole = tuple(part for part in parts if part is not None)
-    return Made(Grammar(rules), whole, by_name, tuple(unenforced), kinds)
+    return Made(Grammar(rules), whole, by_name, tuple(unenforced), kinds=kinds)
 
 
 # Calls.

@@ -26,6 +26,11 @@ _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
 
 
+_KEPT, _MOST_KEPT = 1_000_000_000, 3_000_000_000
+"""Bytes of compiled grammars, which the runtime never gives back, after which the pipeline is made
+anew: when nobody is there, and when those who wait have to wait for it."""
+
+
 class _Failure(NamedTuple):
     """Of a step. `lost`: with its process, which tells nothing of why."""
 
@@ -70,6 +75,7 @@ class Batch:
         self._kv_usage = 0.0
         self._rebuilds = 0
         self._fruitless = 0
+        self._grammars: dict[int, int] = {}
         self.failed = False
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
         self._thread.start()
@@ -133,6 +139,11 @@ class Batch:
             failure = self._work()
             if failure is not None and not self._closing:
                 self._recover(failure)
+            heavy = self._kept() > (_MOST_KEPT if self._waiting else _KEPT)
+            if heavy and not self._active and not self._closing:
+                log.info("the pipeline is made anew, to free what it keeps of grammars")
+                self._memory.clear()
+                self._rebuild()
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._drop_pipeline()
@@ -190,7 +201,13 @@ class Batch:
 
     # Admission.
 
+    def _kept(self) -> int:
+        """Bytes that the pipeline keeps of the grammars it was given."""
+        return sum(self._grammars.values())
+
     def _admit(self) -> None:
+        if self._active and self._kept() > _MOST_KEPT:
+            return  # when all have ended it is made anew
         while len(self._active) < (1 if self._full else self._max_running):
             job = next((job for job in self._waiting if self._may_join(job)), None)
             if job is None:
@@ -226,6 +243,8 @@ class Batch:
             self._part_next = True
         if part is None:
             self._reader = None if job is self._reader else self._reader
+            if job.plan.grammar is not None:
+                self._grammars[hash(job.plan.grammar)] = job.grammar_memory
             left = job.plan.max_tokens - len(job.generated)
             self._pipeline.add(job.key, job.tokens, job.plan.resumed(len(job.generated)), left)
         else:
@@ -359,6 +378,7 @@ class Batch:
 
     def _rebuild(self) -> None:
         self._drop_pipeline()
+        self._grammars.clear()
         try:
             if self._fruitless > _FRUITLESS_REBUILDS:
                 raise RuntimeError("it failed again and again without a token between")

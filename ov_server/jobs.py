@@ -77,6 +77,7 @@ class Job:
         index: int = 0,
         reading: Reading | None = None,
         grammar: Grammar | None = None,
+        grammar_memory: int = 0,
         window: Window | None = None,
         leader: "Job | None" = None,
     ):
@@ -87,6 +88,8 @@ class Job:
         self._grammar = grammar
         self.grammar: Grammar | None = None
         """What the text is held to now."""
+        self.grammar_memory = grammar_memory
+        """Bytes that a pipeline keeps of it."""
         self._hold(self.reader.rule, "")
         self.index = index
         self.leader = leader

@@ -13,9 +13,13 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from .answergrammar import Demand, Refused, make
 from .channel import Channel
@@ -23,6 +27,7 @@ from .core import Sampling
 from .errors import said
 from .grammars.completion import Network
 from .grammars.grammar import Grammar, ebnf
+from .memory import give_memory_back
 from .schemacheck import fits
 from .stepping import Pipeline, Plan
 from .trials import Check, Complete, Failure, Question
@@ -33,6 +38,8 @@ _CPU_S_A_TOOL = 0.1
 """... and so many more for each function."""
 _MEMORY_GB = 2
 """Address space that answers may take beyond what the process has when it is ready."""
+_KEPT_MB = 400
+"""What the runtime keeps of grammars, some 10 MB of each, after which the pipeline is made anew."""
 _TOKENS = 24
 """Tokens that are drawn from each grammar: one may compile, and be slow to follow."""
 _STEP_S = 0.05
@@ -75,9 +82,7 @@ def _answer(tiny: "_Tiny", question: Question) -> Any:
     match question:
         case Demand():
             made = make(question)
-            for part in made.parts:
-                tiny.attempt(part, question.param)
-            return made
+            return replace(made, memory=tiny.attempt(made.parts, question.param))
         case Complete():
             return Network(question.grammar).rest(question.text)
         case Check():
@@ -96,6 +101,7 @@ class _Tiny:
         write(Path(self._home.name), like, max(vocabulary.values()) + 1)
         self._pipeline: Pipeline | None = self._made()
         self._number = 0
+        self._kept = 0
 
     def _made(self) -> Pipeline:
         from .pipelines import Paged
@@ -104,9 +110,21 @@ class _Tiny:
         folder = Path(self._home.name)
         return Paged(folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
 
-    def attempt(self, grammar: Grammar, param: str) -> None:
-        """Draws some tokens under the grammar. Raises Refused when the runtime can't compile it,
-        or is slow to follow it."""
+    def attempt(self, grammars: Iterable[Grammar], param: str) -> int:
+        """The bytes that the runtime keeps of the grammars. Raises Refused when it can't compile
+        one, or is slow to follow it."""
+        before = _resident()
+        for grammar in grammars:
+            self._draw(grammar, param)
+        kept = max(0, _resident() - before)
+        self._kept += kept
+        if self._kept > _KEPT_MB * 1_000_000:
+            self._pipeline, self._kept = None, 0
+            give_memory_back()
+        return kept
+
+    def _draw(self, grammar: Grammar, param: str) -> None:
+        """Draws some tokens."""
         sampling = Sampling(temperature=1.0, top_k=1000)
         plan = Plan(sampling, _TOKENS, grammar=ebnf(grammar), seed=1)
         self._pipeline = self._pipeline or self._made()
@@ -129,9 +147,13 @@ class _Tiny:
             )
 
 
+def _resident() -> int:
+    """Bytes of memory."""
+    return psutil.Process().memory_info().rss
+
+
 def _limit_memory() -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + _MEMORY_GB * 1_000_000_000
+    most = psutil.Process().memory_info().vms + _MEMORY_GB * 1_000_000_000
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 

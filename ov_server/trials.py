@@ -106,6 +106,7 @@ class Trials:
     def _answer(self, question: Question) -> Any:
         if isinstance(question, Demand) and question.key in self._remembered:
             return self._remembered[question.key]  # made while this one waited
+        tried_before = self._child is not None
         child = self._started()
         try:
             child.channel.limit(_WORK_LIMIT_S)
@@ -113,6 +114,8 @@ class Trials:
             return child.channel.receive()
         except (EOFError, OSError):
             self._end()
+            if tried_before and not self._closed:  # perhaps others left it little memory
+                return self._answer(question)
             log.warning("a schema or grammar took too much time or memory; it is refused")
             param = question.param if isinstance(question, Demand) else None
             return Failure(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import FakeRuntime, Turnstile, happens, soon
+from fakes import FakeRuntime, Turnstile, happens, soon, until
 
 from ov_server.batch import Batch
 from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob
@@ -17,7 +17,7 @@ from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.grammars.completion import Network
 from ov_server.grammars.gbnf import parse_gbnf
-from ov_server.grammars.grammar import Grammar, characters, literal, sequence
+from ov_server.grammars.grammar import Grammar, characters, choice, literal, sequence
 from ov_server.jobs import Call, Job
 from ov_server.markup import START, Reading
 from ov_server.stepping import Plan
@@ -600,6 +600,37 @@ async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Ben
     bench.steps.open()
     assert await Asked(begun).text() == "an answer"
     assert Network(parse_gbnf(begun.plan.grammar)).rest("") == "swer"
+
+
+def structured(bench: Bench, prompt: str, gigabytes: int) -> Job:
+    """An answer under a grammar of its own, of which the pipeline keeps so much."""
+    rule = {START: choice(literal("yes"), literal(prompt))}
+    memory = gigabytes * 1_000_000_000
+    reading = Reading(held=True)
+    more = {"reading": reading, "grammar": Grammar(rule), "grammar_memory": memory}
+    return bench.job(prompt, "yes", **more)
+
+
+async def test_what_grammars_leave_behind_is_freed_when_nobody_is_there(bench: Bench) -> None:
+    bench.steps.open()
+    for prompt, made in (("a", 1), ("b", 1), ("c", 2), ("d", 2)):
+        job = structured(bench, prompt, 0 if prompt in "ab" else 2)
+        bench.batch.submit([job])
+        assert await Asked(job).text() == "yes"
+        await until(lambda n=made: len(bench.runtime.made) >= n)
+    assert bench.batch.stats().rebuilds == 0
+
+
+async def test_nobody_joins_a_pipeline_that_grammars_have_filled(bench: Bench) -> None:
+    heavy = structured(bench, "a", 4)
+    bench.batch.submit([heavy])
+    await bench.steps.arrival()
+    late = bench.ask("b", "late")
+    bench.steps.open()
+    assert await Asked(heavy).text() == "yes"
+    assert await late.text() == "late"
+    assert len(bench.runtime.made) == 2
+    assert not any({"a", "b"} <= set(step) for step in bench.runtime.steps)
 
 
 async def test_a_decoder_that_throws_once_makes_nothing_be_said_twice(bench: Bench) -> None:
