@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ov_server.detokenizer import Detokenizer, Window, partial_tokens
+from ov_server.detokenizer import Detokenizer, Window, partial_tokens, visible
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -194,3 +194,34 @@ def test_a_replacement_character_that_is_text_is_said(errors: str) -> None:
 
 def test_a_byte_as_sentencepiece_writes_it_is_no_whole_character() -> None:
     assert partial_tokens({b"<0xE4>": 0, b"<0x0A>": 1, b"<0xe4>": 2, b"word": 3}) == {0, 1}
+
+
+# Special tokens.
+
+
+def test_special_tokens_that_mark_calls_are_shown_and_others_are_not() -> None:
+    texts = {0: "", 1: "", 2: "", 3: "f", 4: "{}", 5: "<tool_call>"}
+    calls: list[list[list[int]]] = []
+
+    def decode(batch: list[list[int]]) -> list[str]:
+        calls.append(batch)
+        return ["".join(texts[token] for token in tokens) for tokens in batch]
+
+    vocabulary = {b"<s>": 0, b"[TOOL_CALLS]": 1, b"[ARGS]": 2, b"f": 3, b"{}": 4, b"<tool_call>": 5}
+    seen = visible(decode, vocabulary, ["[TOOL_CALLS]", "NAME", "[ARGS]", "<tool_call>"])
+    assert seen([[0, 1, 3, 2, 4], [3], [], [1]]) == [
+        "[TOOL_CALLS]f[ARGS]{}",
+        "f",
+        "",
+        "[TOOL_CALLS]",
+    ]
+    calls.clear()
+    assert seen([[0, 3], [5, 4]]) == ["f", "<tool_call>{}"]
+    assert len(calls) == 1
+
+
+def test_a_tokenizer_that_shows_all_markers_decodes_as_before() -> None:
+    def decode(batch: list[list[int]]) -> list[str]:
+        return ["<tool_call>" for _ in batch]
+
+    assert visible(decode, {b"<tool_call>": 5}, ["<tool_call>"]) is decode

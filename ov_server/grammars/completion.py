@@ -116,9 +116,9 @@ class Network:
         """The shortest text that completes this one; None when it can't be completed."""
         return self._way_out(*self._read_through(text))
 
-    def residue(self, text: str, prefix: str = "") -> Grammar:
+    def residue(self, text: str, prefix: str = "residue_") -> Grammar:
         """The grammar of all texts that complete this one; without any rule when none does. The
-        names of the rules that are new begin with the prefix.
+        names of the rules that are new begin with the prefix, which no other name may do.
 
         Every state becomes a rule for what may follow it (a right-linear grammar), and so does
         every end of a rule that was begun within the text.

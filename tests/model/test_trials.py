@@ -1,0 +1,133 @@
+"""The process in which grammars are tried: what it refuses, what it survives, what it costs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ov_server.answergrammar import Demand
+from ov_server.core import AnswerFormat, Tool
+from ov_server.errors import BadRequest
+from ov_server.grammars.grammar import rooted
+from ov_server.markup import START
+from ov_server.trials import Trials
+
+from .waiting import BOUND_S
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def trials(converted: Path) -> AsyncIterator[Trials]:
+    trials = Trials(converted)
+    yield trials
+    trials.close()
+
+
+def asking(kind: Any, value: Any) -> Demand:
+    return Demand(answer=AnswerFormat(kind, value, param="the field"))
+
+
+def processes() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "ov_server.trial" in child.cmdline()]
+
+
+async def refusal(work: Awaitable[Any]) -> str:
+    with pytest.raises(BadRequest) as caught:
+        await asyncio.wait_for(work, BOUND_S)
+    assert caught.value.code == "invalid_schema"
+    assert caught.value.param == "the field"
+    return caught.value.message
+
+
+async def test_a_grammar_is_made_once_and_then_remembered(trials: Trials) -> None:
+    demand = asking("json_schema", {"type": "integer", "maximum": 5})
+    first = await trials.made(demand)
+    assert await trials.made(demand) is first
+    assert len(processes()) == 1
+
+
+async def test_nothing_is_started_before_it_is_needed(converted: Path) -> None:
+    trials = Trials(converted)
+    assert processes() == []
+    trials.close()
+
+
+async def test_what_the_runtime_can_not_compile_is_refused_and_the_next_is_tried(
+    trials: Trials,
+) -> None:
+    """Left recursion without end is one that only the runtime finds out about, if at all."""
+    for text in ('root ::= root "a" | root', "root ::= x"):
+        await refusal(trials.made(asking("grammar", text)))
+    assert await trials.made(asking("grammar", 'root ::= "a" | "b" root'))
+
+
+CONTRADICTIONS = [{"anyOf": [{"minimum": n}, {"maximum": -n}]} for n in range(40)]
+HOSTILE: dict[str, Demand] = {
+    "pattern": asking("regex", "((a{0,60}){0,60}){0,60}"),
+    "repeat": asking("grammar", 'root ::= (([a-z "] | "x"){0,400} "y"){0,400}'),
+    "ambiguous": asking("grammar", "root ::= a{1,900}\na ::= [^x]* [^y]* [^z]* [^x]*"),
+    "lengths": asking("grammar", 'root ::= "\\"" ([^"] | "x"){0,3000} "\\""'),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_would_take_for_ever_costs_its_sender_a_refusal(
+    trials: Trials, name: str
+) -> None:
+    await refusal(trials.made(HOSTILE[name]))
+    assert await trials.made(asking("regex", "a+"))
+
+
+async def test_alternatives_that_multiply_come_to_an_end(trials: Trials) -> None:
+    told = await refusal(trials.made(asking("json_schema", {"allOf": CONTRADICTIONS})))
+    assert "alternatives" in told
+
+
+async def test_a_process_that_is_lost_is_replaced_and_nobody_is_told(trials: Trials) -> None:
+    assert await trials.made(asking("regex", "a"))
+    [process] = processes()
+    process.kill()
+    process.wait(BOUND_S)
+    assert await trials.made(asking("regex", "b"))
+    [other] = processes()
+    assert other.pid != process.pid
+
+
+async def test_texts_are_completed_and_checked_there(trials: Trials) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    made = await trials.made(asking("json_schema", schema))
+    assert await trials.rest(rooted(made.grammar, START), '{"a": 1') == "}"
+    assert await trials.fits(schema, '{"a": 1}')
+    assert not await trials.fits(schema, "{}")
+
+
+async def test_many_different_schemas_do_not_fill_the_memory(trials: Trials) -> None:
+    await trials.made(asking("regex", "a"))
+    [process] = processes()
+    before = process.memory_info().rss
+    for number in range(60):
+        schema = {"type": "object", "properties": {f"key{number}": {"type": "string"}}}
+        await trials.made(asking("json_schema", schema))
+    assert processes() == [process]
+    assert process.memory_info().rss - before < 900_000_000
+
+
+async def test_tools_are_tried_and_the_memory_they_take_is_told(trials: Trials) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    made = await trials.made(Demand(tools=(Tool("f", "", schema),)))
+    assert made.memory >= 0
+    many = tuple(Tool(f"f{n}", "", schema) for n in range(40))
+    assert (await trials.made(Demand(tools=many))).by_name
+
+
+async def test_closing_ends_the_process(converted: Path) -> None:
+    trials = Trials(converted)
+    await trials.made(asking("regex", "a"))
+    [process] = processes()
+    await asyncio.to_thread(trials.close)
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
