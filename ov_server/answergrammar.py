@@ -22,6 +22,7 @@ from .grammars.grammar import (
     literal,
     optional,
     pruned,
+    reached,
     repeat,
     sequence,
 )
@@ -72,8 +73,8 @@ class Made:
     """The grammar of a demand, and what it does not hold answers to: keywords and places."""
 
     grammar: Grammar
-    parts: tuple[Grammar, ...]
-    """The grammars that the runtime will be given, at least as parts of these; for trying."""
+    whole: Grammar
+    """All that the runtime may be given of it, in one; for trying."""
     by_name: bool = False
     """Whether a call's name decides on the rule for its rest."""
     unenforced: tuple[str, ...] = ()
@@ -113,11 +114,9 @@ def make(demand: Demand) -> Made:
     by_name = len(demand.tools) > _TOGETHER
     starts = [START, ANSWER] if held else [CALLS] * bool(demand.tools)
     rests = [name for name in rules if name in map(rest_of, range(len(demand.tools)))]
-    groups = [starts, *([rest] for rest in rests)] if by_name else [starts + rests]
-    parts = [pruned(Grammar({**rules, "root": choice(*map(Rule, g))})) for g in groups]
-    if None in parts:
+    whole = pruned(Grammar({**rules, "root": choice(*map(Rule, starts + rests))}))
+    if whole is None:
         raise Refused("No text can fit it. Change it.", demand.param)
-    whole = tuple(part for part in parts if part is not None)
     return Made(Grammar(rules), whole, by_name, tuple(unenforced), kinds=kinds)
 
 
@@ -151,8 +150,8 @@ def _call_rules(
     rules |= _row_of_calls(form, demand.several, by_name)
     if by_name or form.head:
         for number, (head, call) in enumerate(zip(heads, calls, strict=True)):
-            one = Network(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
-            rest = one.residue(head, f"rest_{number}_")
+            one = reached(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
+            rest = Network(one).residue(head, f"rest_{number}_")
             rules |= {**rest.rules, rest_of(number): sequence(Rule(rest.root), Rule("behind"))}
     return rules
 

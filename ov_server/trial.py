@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +81,7 @@ def _answer(tiny: "_Tiny", question: Question) -> Any:
     match question:
         case Demand():
             made = make(question)
-            return replace(made, memory=tiny.attempt(made.parts, question.param))
+            return replace(made, memory=tiny.attempt(made.whole, question.param))
         case Complete():
             return Network(question.grammar).rest(question.text)
         case Check():
@@ -110,12 +109,11 @@ class _Tiny:
         folder = Path(self._home.name)
         return Paged(folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
 
-    def attempt(self, grammars: Iterable[Grammar], param: str) -> int:
-        """The bytes that the runtime keeps of the grammars. Raises Refused when it can't compile
-        one, or is slow to follow it."""
+    def attempt(self, grammar: Grammar, param: str) -> int:
+        """The bytes that the runtime keeps of the grammar. Raises Refused when it can't compile
+        it, or is slow to follow it."""
         before = _resident()
-        for grammar in grammars:
-            self._draw(grammar, param)
+        self._draw(grammar, param)
         kept = max(0, _resident() - before)
         self._kept += kept
         if self._kept > _KEPT_MB * 1_000_000:

@@ -63,13 +63,14 @@ class Trials:
     async def made(self, demand: Demand) -> Made:
         """The grammar that answers are held to. Raises BadRequest, with the reason and the field,
         when there is none or the runtime refuses it."""
-        known = self._remembered.get(demand.key)
+        key = demand.key
+        known = self._remembered.get(key)
         if known is None:
             known = await self._ask(demand)
             assert isinstance(known, Made | Failure)
-            self._remember(demand.key, known)
+            self._remember(key, known)
         else:
-            self._remembered.move_to_end(demand.key)
+            self._remembered.move_to_end(key)
         if isinstance(known, Failure):
             raise BadRequest(known.reason, param=known.param, code="invalid_schema")
         return known

@@ -149,15 +149,22 @@ def _gives(node: Node, known: set[str]) -> bool:
 def pruned(grammar: Grammar) -> Grammar | None:
     """Without what can't lead to a text, and without what `root` does not need; None when no text
     fits at all."""
-    alive = productive(grammar.rules)
+    needed = reached(grammar).rules
+    alive = productive(needed)
     if grammar.root not in alive:
         return None
+    kept = {name: _without(node, alive) for name, node in needed.items() if name in alive}
+    return reached(Grammar(kept, grammar.root))
+
+
+def reached(grammar: Grammar) -> Grammar:
+    """Without what `root` does not need."""
     kept: dict[str, Node] = {}
     todo = [grammar.root]
     while todo:
         name = todo.pop()
         if name not in kept:
-            kept[name] = _without(grammar.rules[name], alive)
+            kept[name] = grammar.rules[name]
             todo += reversed(list(references(kept[name])))
     return Grammar(kept, grammar.root)
 
