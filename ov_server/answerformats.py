@@ -110,23 +110,28 @@ def _response_format(said: ResponseFormat) -> Iterator[AnswerFormat]:
 
 
 def _structured_outputs(said: StructuredOutputs) -> Iterator[AnswerFormat]:
-    param = "structured_outputs"
+    field = "structured_outputs"
     if said.structural_tag is not None:
         raise BadRequest(
-            "'structured_outputs.structural_tag' is not supported: say tools, or a grammar.",
-            param=f"{param}.structural_tag",
+            f"'{field}.structural_tag' is not supported: say tools, or a grammar.",
+            param=f"{field}.structural_tag",
             code="unsupported_parameter",
         )
+    if said.model_extra and not said.model_dump(exclude=set(said.model_extra), exclude_none=True):
+        raise BadRequest(
+            f"'{field}' says none of json, json_object, regex, choice and grammar.", param=field
+        )
     if said.json_ is not None:
-        yield AnswerFormat("json_schema", _schema(said.json_, f"{param}.json"), param=param)
+        param = f"{field}.json"
+        yield AnswerFormat("json_schema", _schema(said.json_, param), param=param)
     if said.json_object:
-        yield AnswerFormat("json_schema", {"type": "object"}, param=param)
+        yield AnswerFormat("json_schema", {"type": "object"}, param=f"{field}.json_object")
     if said.regex:
-        yield AnswerFormat("regex", said.regex, param=param)
+        yield AnswerFormat("regex", said.regex, param=f"{field}.regex")
     if said.choice is not None:
-        yield AnswerFormat("choice", tuple(said.choice), param=param)
+        yield AnswerFormat("choice", tuple(said.choice), param=f"{field}.choice")
     if said.grammar:
-        yield AnswerFormat("grammar", said.grammar, param=param)
+        yield AnswerFormat("grammar", said.grammar, param=f"{field}.grammar")
 
 
 def _schema(said: Schema | str, param: str) -> Schema:

@@ -12,6 +12,7 @@ from .arguments import Kinds
 from .calls import name_end
 from .core import AnswerFormat, Tool
 from .grammars import styles
+from .grammars.automata import TooLarge, minimal
 from .grammars.completion import Network
 from .grammars.gbnf import GrammarError, parse_gbnf
 from .grammars.grammar import (
@@ -26,8 +27,10 @@ from .grammars.grammar import (
     repeat,
     sequence,
 )
-from .grammars.patterns import PatternError, parse
-from .grammars.schemas import SchemaError, Schemas
+from .grammars.patterns import PatternError, matching
+from .grammars.rulebook import Rulebook
+from .grammars.schemas import SchemaError, Schemas, Unenforced
+from .grammars.strings import COUNTED, Strings
 from .grammars.styles import Style
 from .markup import ANSWER, CALLS, START, Markers, rest_of
 from .toolformats import BRACED, FORMATS, JSON, KEYWORDS, NAME, PARAMETERS, ToolFormat
@@ -131,14 +134,13 @@ def _call_rules(
     schemas = Schemas(_style(form), "arguments_")
     calls: list[tuple[Node, ...]] = []
     for tool in demand.tools:
-        place = f"tools.{tool.name}.parameters"
         try:
             part, arguments, kinds[tool.name] = _arguments(form, schemas, tool)
         except SchemaError as error:
             raise Refused(
                 f"The parameters of '{tool.name}' can't be used: {error}", "tools"
             ) from None
-        unenforced += _unenforced(schemas, tool.strict, place)
+        unenforced += _unenforced(schemas, tool.strict, "tools", f"of '{tool.name}' ")
         schemas.unenforced.clear()
         known = {NAME: literal(tool.name), part: arguments}
         calls.append(tuple(known.get(text) or _loose(text) for text in form.call))
@@ -234,21 +236,30 @@ def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node
             unenforced += _unenforced(schemas, answer.strict, answer.param)
             return {**schemas.rules, "text": node}
         if answer.kind == "regex":
-            return {"text": parse(answer.value)}
+            book = Rulebook("text_")
+            whole = minimal(matching(f"^(?:{answer.value})$"))
+            return {"text": Strings(book).bare(whole), **book.rules}
         if answer.kind == "choice":
+            if any("\0" in text for text in answer.value):
+                raise GrammarError("no text may hold a null character")
             return {"text": choice(*map(literal, answer.value))}
         given = parse_gbnf(answer.value)
         return {**given.rules, "text": Rule(given.root)}
-    except (SchemaError, PatternError, GrammarError) as error:
+    except (SchemaError, PatternError, GrammarError, TooLarge) as error:
         raise Refused(f"It can't be used: {error}", answer.param) from None
 
 
-def _unenforced(schemas: Schemas, strict: bool, param: str) -> list[str]:
-    said = [f"{left.keyword} at {left.place}" for left in schemas.unenforced]
+def _unenforced(schemas: Schemas, strict: bool, param: str, whose: str = "") -> list[str]:
+    said = [_placed(left) for left in schemas.unenforced]
     if said and strict:
         raise Refused(
-            f"With strict: true an answer has to be held to the whole schema, and it can't be to "
-            f"{', '.join(said)}. Leave the keyword out, or say strict: false.",
+            f"With strict: true the model has to be held to the whole schema {whose}, and it can't "
+            f"be to {', '.join(said)}. Leave that out, or say strict: false. Lengths are held to "
+            f"up to {COUNTED} characters; SERVICE_SPEC.md has the rest.",
             param,
         )
-    return [f"{param}: {text}" for text in said]
+    return [f"{text} in {param} {whose}".strip() for text in said]
+
+
+def _placed(left: Unenforced) -> str:
+    return left.keyword if left.place == left.keyword else f"{left.keyword} at {left.place}"

@@ -42,7 +42,6 @@ from .settings import Settings
 from .stepping import Pipeline, PipelineLost, Plan
 from .structure import Structure
 from .templates import ChatTemplate, Prompt
-from .toolformats import GENERIC
 from .trials import Trials
 
 log = logging.getLogger(__name__)
@@ -231,7 +230,7 @@ class TextEngine:
                 tools=tuple(tool for tool in request.tools if tool.name in use.names),
                 required=use.required,
                 # a model that was not trained for calls goes on calling once it has begun
-                several=use.several and not (use.required and self._template.can.form is GENERIC),
+                several=use.several and (self._template.can.shows_tools or not use.required),
                 answer=request.answer,
                 reasoning=None if prompt.thought else self._template.reasoning,
             )

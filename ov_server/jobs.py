@@ -131,6 +131,8 @@ class Job:
         Raises Malformed for a call that can't be read, which no grammar lets through.
         """
         self.thought += len(output.tokens) if self.reader.reasons else 0
+        if self.reader.reasons or self.reader.called:
+            self.logprobs.clear()
         if self.plan.logprobs:
             self.logprobs += _logprobs(output, text)
         said = self.reader.feed(text)
@@ -145,7 +147,8 @@ class Job:
         if self.reader.turn is not None:  # there is no room left to go on under its rule
             self._hold(self.reader.turn.rule, "")
         said = self.reader.feed(rest) + self.reader.finish()
-        if self.logprobs and not any(isinstance(event, Text) for event in said):
+        texts = any(isinstance(event, Text) for event in said)
+        if self.logprobs and not texts and not (self.reader.called or self.reader.reasons):
             said.append(Text("", self.index))
         self._say(said)
         self.end(reason, now)

@@ -170,12 +170,12 @@ class Reader:
         return self._taken()
 
     def finish(self) -> list[Said]:
-        """What was held back, when no more text will come. Half a marker is text; a call without
-        its function's name was none."""
+        """What was held back, when no more text will come. Half a marker is text, but where the
+        text is held to a grammar; a call without its function's name was none."""
         left, self._left = self._left, ""
         if self._state == self._thinking:
             self._think(left)
-        elif self._calls is None and not self.stopped:
+        elif self._calls is None and not self.stopped and (self.rule is None or self._spoke):
             self._show(left, last=True)
         return self._taken()
 

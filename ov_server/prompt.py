@@ -43,6 +43,10 @@ class Abilities:
     user_after_result: bool = True
     """It takes a user's message right behind a result."""
 
+    @property
+    def shows_tools(self) -> bool:
+        return self.tools or self.tools_with_system
+
 
 PLAIN = Abilities()
 
@@ -53,7 +57,7 @@ def template_messages(
     """The turns as the template expects them: content always a string, no key without a value."""
     told = [*_told(messages, can)]
     described = list(map(described_tool, tools))
-    if tools and not (can.tools or can.tools_with_system):
+    if tools and not can.shows_tools:
         told = _under(told, instructions(tools, can.form))
     if not can.system_later or not can.system:
         told = _system_first(told)

@@ -77,7 +77,7 @@ class ChatTemplate:
         def render(turns: list[Turn]) -> str:
             return self._render(turns, not request.continue_final, options)
 
-        told = request.tools if request.tool_use.names or self.can.tools else ()
+        told = request.tools if request.tool_use.names or self.can.shows_tools else ()
         turns = template_messages(request.messages, told, self.can)
         try:
             text = open_ended(turns, render) if request.continue_final else render(turns)

@@ -108,6 +108,8 @@ def offered(fields: ToolFields) -> tuple[Tool, ...]:
 def use_of(fields: ToolFields, tools: tuple[Tool, ...]) -> ToolUse:
     """Which of the tools may be called, and which must. Raises BadRequest for a name that is not
     offered."""
+    if fields.function_call is not None and fields.tool_choice is not None:
+        raise BadRequest("Say 'tool_choice' or 'function_call', not both.", param="function_call")
     param = "function_call" if fields.function_call is not None else "tool_choice"
     choice = fields.tool_choice if fields.function_call is None else fields.function_call
     several = fields.parallel_tool_calls is not False and not fields.functions
@@ -128,7 +130,13 @@ def use_of(fields: ToolFields, tools: tuple[Tool, ...]) -> ToolUse:
 
 
 def _known(name: str | None, everything: tuple[str, ...], param: str) -> str:
-    if name not in everything or name is None:
+    if name is None:
+        raise BadRequest(
+            f"'{param}' needs the function's name: "
+            '{"type": "function", "function": {"name": ...}}.',
+            param=param,
+        )
+    if name not in everything:
         shown = ", ".join(everything[:20])
         raise BadRequest(
             f"'{param}' names '{name}', which is none of the tools. They are: {shown}.", param=param

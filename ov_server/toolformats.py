@@ -1,5 +1,5 @@
-"""How model families write tool calls: one row each. Pure data; `calls` reads and `callgrammar`
-writes by it.
+"""How model families write tool calls: one row each. Pure data; `calls` reads by it and
+`answergrammar` holds models to it.
 
 An answer with calls is `opening begin CALL end (again CALL end)* finish`. In these texts white
 space is what the family writes, and any is understood; CALL is `call`, in which NAME and one kind

@@ -152,7 +152,7 @@ def test_parameters_that_can_not_be_met_are_told(parameters: dict[str, Any], tol
 def test_what_a_strict_function_can_not_be_held_to_is_refused() -> None:
     parameters = {"properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}
     made = make(Demand(tools=(Tool("f", "", parameters),)))
-    assert made.unenforced == ("tools.f.parameters: uniqueItems at properties.a.uniqueItems",)
+    assert made.unenforced == ("uniqueItems at properties.a.uniqueItems in tools of 'f'",)
     with pytest.raises(Refused, match=r"uniqueItems at properties\.a\.uniqueItems"):
         make(Demand(tools=(Tool("f", "", parameters, strict=True),)))
 
@@ -167,6 +167,10 @@ def test_what_a_strict_function_can_not_be_held_to_is_refused() -> None:
         ("json_schema", True, '{"a": [null]}', "a"),
         ("regex", "[0-9]{2}:[0-9]{2}", "12:30", "12:3"),
         ("regex", "a|b", "b", "ab"),
+        ("regex", "^(yes|no)$", "no", "no!"),
+        ("regex", "^a$|b", "b", "ab"),
+        ("regex", "((ab){2}){2}", "abababab", "abab"),
+        ("grammar", 'root ::= (("a"+)+ "b"?){2}', "aab", "b"),
         ("choice", ("yes", "no"), "no", "maybe"),
         ("grammar", 'root ::= word+\nword ::= "a" | "b"', "abba", "abc"),
     ],

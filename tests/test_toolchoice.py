@@ -85,7 +85,8 @@ def test_the_legacy_names_ask_for_one_call_at_the_most(choice: Any, expected: To
     ("fields", "param", "told"),
     [
         ({"tool_choice": named("h")}, "tool_choice", "They are: f, g"),
-        ({"tool_choice": {"type": "function"}}, "tool_choice", "none of the tools"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice", "needs the function's name"),
+        ({"tool_choice": "auto", "function_call": "none"}, "function_call", "not both"),
         ({"function_call": {"name": "h"}}, "function_call", "f, g"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice", "needs tools"),
         ({"tools": [F, F]}, "tools[1].function.name", "'f'"),

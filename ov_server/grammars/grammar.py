@@ -4,6 +4,7 @@ runtime. Pure; knows no JSON and no tools.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 LAST_CHARACTER = 0x10FFFF
 
@@ -193,7 +194,11 @@ def references(node: Node) -> Iterable[str]:
 
 
 # EBNF, in the dialect of XGrammar, which is that of llama.cpp's GBNF:
-# xgrammar.mlc.ai/docs/defining_structures/ebnf_grammar.html
+# xgrammar.mlc.ai/docs/defining_structures/ebnf_grammar.html. XGrammar (0.1.31) writes control
+# characters and those of 0x7F to 0xFF as \x and digits, and reads that back with whatever digits
+# follow: "éa" becomes one character. In a class of its own such a character comes to no harm.
+
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def ebnf(grammar: Grammar) -> str:
@@ -208,18 +213,21 @@ def ebnf(grammar: Grammar) -> str:
 def _written(node: Node, named: Mapping[str, str], *, inner: bool = False) -> str:
     match node:
         case Literal(text):
-            return '"' + "".join(map(_quoted, text)) + '"'
+            parts = _text(text)
+            text, alone = " ".join(parts), len(parts) == 1
         case Characters(ranges):
-            return "[" + "".join(map(_range, ranges)) + "]"
+            parts = _classes(ranges)
+            text, alone = " | ".join(parts), len(parts) == 1
         case Rule(name):
             return named.get(name, name)
         case Repeat(one, least, most):
-            return _written(one, named, inner=True) + _times(least, most)
+            again = _written(one, named, inner=True)
+            return (f"({again})" if isinstance(one, Repeat) else again) + _times(least, most)
         case Sequence(parts):
-            text = " ".join(_written(part, named, inner=True) for part in parts)
+            text, alone = " ".join(_written(part, named, inner=True) for part in parts), False
         case Choice(options):
-            text = " | ".join(_written(option, named) for option in options)
-    return f"({text})" if inner else text
+            text, alone = " | ".join(_written(option, named) for option in options), False
+    return f"({text})" if inner and not alone else text
 
 
 def _times(least: int, most: int | None) -> str:
@@ -228,17 +236,40 @@ def _times(least: int, most: int | None) -> str:
     return plain.get((least, most), f"{{{least}}}" if least == most else bounds)
 
 
-def _quoted(character: str) -> str:
-    return f"\\{character}" if character in '"\\' else _plain(character)
+def _harmed(character: str) -> bool:
+    return (character < " " and character not in _NAMED) or "\x7f" <= character <= "\xff"
+
+
+def _text(text: str) -> list[str]:
+    """A text as literals and classes, one behind the other."""
+    parts: list[str] = []
+    for harmed, run in groupby(text, _harmed):
+        if harmed:
+            parts += [f"[{_plain(character)}]" for character in run]
+        else:
+            parts.append('"' + "".join(f"\\{c}" if c in '"\\' else _plain(c) for c in run) + '"')
+    return parts or ['""']
+
+
+def _classes(ranges: Iterable[tuple[int, int]]) -> list[str]:
+    """A class as one, and one more for each range that would be harmed in it. Without the null
+    character, which ends XGrammar's strings."""
+    together, alone = "", []
+    for first, last in ((chr(max(1, low)), chr(high)) for low, high in ranges if high):
+        text = _bound(first) if first == last else f"{_bound(first)}-{_bound(last)}"
+        if _harmed(first) or _harmed(last):
+            alone.append(f"[{text}]")
+        else:
+            together += text
+    return [f"[{together}]", *alone] if together else alone
+
+
+def _bound(character: str) -> str:
+    return f"\\{character}" if character in '[]^-\\"' else _plain(character)
 
 
 def _plain(character: str) -> str:
     code = ord(character)
     if 0x20 <= code < 0x7F:
         return character
-    return f"\\x{code:02X}" if code < 0x80 else f"\\U{code:08X}"
-
-
-def _range(ends: tuple[int, int]) -> str:
-    first, last = (f"\\{c}" if c in '[]^-\\"' else _plain(c) for c in map(chr, ends))
-    return first if first == last else f"{first}-{last}"
+    return _NAMED.get(character, f"\\x{code:02X}" if code < 0x80 else f"\\U{code:08X}")
