@@ -217,17 +217,24 @@ def read_parameters(out: Parts, kinds: Mapping[str, frozenset[str]], character: 
             yield from _text(out)
         else:
             value: Parts = []
-            yield from _text(value)
+            yield from _text(value, in_json="string" not in kinds.get(key, {"string"}))
             out.append(_as_json(str(json.loads("".join(map(str, value)))), kinds.get(key)))
         character = yield
 
 
-def _text(out: Parts) -> Generator[None, str, None]:
-    """A value up to its closing tag, as a JSON string; a line break at either end is the tags'."""
+def _text(out: Parts, *, in_json: bool = False) -> Generator[None, str, None]:
+    """A value up to its closing tag, as a JSON string; a line break at either end is the tags'.
+    `in_json`: the value is JSON, in whose strings the tag closes nothing."""
     out.append('"')
     held, first = "", True
     while True:
         held += yield
+        if in_json and held[-1] == '"':
+            inside: Parts = []
+            yield from _string(inside)
+            out.append(json.dumps(held + "".join(map(str, inside)), ensure_ascii=False)[1:-1])
+            held, first = "", False
+            continue
         if first:
             held, first = held.removeprefix("\n"), False
         if held.endswith(_CLOSING):

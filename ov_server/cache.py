@@ -43,7 +43,7 @@ def _publish(part: Path, path: Path) -> None:
 
 def prune(root: Path, limit_gb: float, keep: Path) -> None:
     """Removes the entries used longest ago, but `keep`, until the folder is within the limit."""
-    entries = [entry for kind in ("gguf", "kernels") for entry in (root / kind).glob("*")]
+    entries = [entry for kind in ("gguf", "tiny", "kernels") for entry in (root / kind).glob("*")]
     entries = [entry for entry in entries if entry != keep and entry.suffix != ".part"]
     sizes = {entry: tree_size(entry) or entry.stat().st_size for entry in entries}
     total = sum(sizes.values()) + tree_size(keep)

@@ -212,8 +212,6 @@ class Done:
 
     usage: Usage
     timings: Timings
-    misfits: int = 0
-    """How many structured texts or arguments do not fit their whole schema."""
 
 
 Event = Role | Said | Finish | Done
@@ -291,6 +289,8 @@ class EngineStats:
     waiting: int = 0
     kv_usage: float = 0.0
     rebuilds: int = 0
+    misfits: int = 0
+    """Structured texts and arguments that did not fit their whole schema."""
 
     def plus(self, other: "EngineStats") -> "EngineStats":
         """Both together; the fuller KV cache counts."""
@@ -299,6 +299,7 @@ class EngineStats:
             self.waiting + other.waiting,
             max(self.kv_usage, other.kv_usage),
             self.rebuilds + other.rebuilds,
+            self.misfits + other.misfits,
         )
 
 

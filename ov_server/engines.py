@@ -7,6 +7,8 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from .core import (
 )
 from .detokenizer import Detokenizer, partial_tokens, visible
 from .entries import Entry
-from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, said
+from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job
 from .markup import Reading
 from .memory import give_memory_back
@@ -40,7 +42,7 @@ from .pipelines import Renderer, Serial, generation_config, load_tokenizer
 from .remote import RemotePipeline, Start
 from .settings import Settings
 from .stepping import Pipeline, PipelineLost, Plan
-from .structure import Structure
+from .structure import Schema, Structure
 from .templates import ChatTemplate, Prompt
 from .trials import Trials
 
@@ -115,6 +117,7 @@ class TextEngine:
         device: str,
         warning: str | None,
     ):
+        self._name = entry.name
         self.device = device
         self.warning = warning
         self._path = path
@@ -129,7 +132,9 @@ class TextEngine:
         self._template = ChatTemplate(
             renderer, renderer.source, entry.tool_format, entry.reasoning_markers
         )
-        self._trials = Trials(path)
+        self._trials = Trials(path, settings.cache_dir / "tiny" / files.stamp)
+        self._checks: set[asyncio.Task[None]] = set()
+        self._misfits = 0
         vocabulary = self._tokenizer.get_vocab()
         shown = visible(self._tokenizer.decode, vocabulary, self._template.markers)
         self._detokenizer = Detokenizer(shown, partial_tokens(vocabulary))
@@ -181,7 +186,7 @@ class TextEngine:
         return self._batch.failed
 
     def stats(self) -> EngineStats:
-        return self._batch.stats()
+        return replace(self._batch.stats(), misfits=self._misfits)
 
     def close(self) -> None:
         self._trials.close()
@@ -214,10 +219,22 @@ class TextEngine:
                 yield event
                 if not open_answers:
                     break
-            misfits = [not await self._trials.fits(*pair) for pair in structure.pairs()]
-            yield _done(tokens, jobs, sum(misfits))
+            self._check(structure)
+            yield _done(tokens, jobs)
         finally:
             self._batch.cancel(job for job in jobs if not job.ended)
+
+    def _check(self, structure: Structure) -> None:
+        """Counts, while nobody waits for it, what does not fit its schema."""
+
+        async def check(schema: Schema, text: str) -> None:
+            with suppress(ServerError):  # the model is being unloaded
+                self._misfits += not await self._trials.fits(schema, text)
+
+        for schema, text in structure.pairs():
+            task = asyncio.create_task(check(schema, text))
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
 
     async def _made(self, request: ChatRequest, prompt: Prompt) -> Made | None:
         """The grammar of what the request is held to, tried; None when it is held to nothing."""
@@ -236,7 +253,7 @@ class TextEngine:
             )
         )
         for left in made.unenforced:
-            log.warning("the model is not held to %s", left)
+            log.warning("'%s' is not held to %s", self._name, left)
         return made
 
     async def _completion(self, job: Job, finish: Finish) -> list[Said]:
@@ -316,7 +333,7 @@ class TextEngine:
         return jobs
 
 
-def _done(prompt: list[int], jobs: list[Job], misfits: int) -> Done:
+def _done(prompt: list[int], jobs: list[Job]) -> Done:
     predicted = sum(len(job.generated) for job in jobs)
     first = min(job.first_token_at or job.ended_at for job in jobs)
     return Done(
@@ -327,5 +344,4 @@ def _done(prompt: list[int], jobs: list[Job], misfits: int) -> Done:
             predicted_tokens=predicted,
             predicted_ms=(max(job.ended_at for job in jobs) - first) * 1e3,
         ),
-        misfits,
     )

@@ -140,7 +140,8 @@ class Reader:
         """Whether what was said has to be completed: a value or arguments that were begun."""
         if self._calls is not None:
             return self._calls.open
-        return self.rule is not None and self._spoke
+        untouched = self._reading.form is None and self._reading.reasoning is None
+        return self.rule is not None and (self._spoke or untouched)
 
     def feed(self, text: str) -> list[Said]:
         """What the new text makes certain. `stopped` and `turn` then tell how to go on."""

@@ -47,12 +47,6 @@ class Figures:
             "model",
             buckets=_GAPS,
         )
-        self.misfits = self._make(
-            Counter,
-            "ov_structured_output_misfits",
-            "Structured texts and arguments that did not fit their whole schema.",
-            "model",
-        )
         self.request_time = self._make(
             Histogram,
             "ov_e2e_request_latency_seconds",
@@ -86,6 +80,7 @@ class _ModelGauges(Collector):
             ("ov_num_requests_waiting", "Answers waiting for their turn.", "waiting"),
             ("ov_kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", "kv_usage"),
             ("ov_engine_rebuilds", "Pipelines made anew after a failed step.", "rebuilds"),
+            ("ov_structured_output_misfits", "Answers that do not fit their schema.", "misfits"),
         ):
             gauge = GaugeMetricFamily(name, text, labels=["model"])
             for model, stat in stats.items():
@@ -140,8 +135,6 @@ class Record:
         self.answer_tokens = done.usage.completion_tokens
         if done.timings.predicted_ms > 0:
             self.tokens_per_second = self.answer_tokens / done.timings.predicted_ms * 1e3
-        if done.misfits:
-            self.figures.misfits.labels(self.model).inc(done.misfits)
         self.figures.prompt_tokens.labels(self.model).inc(self.prompt_tokens)
         self.figures.generation_tokens.labels(self.model).inc(self.answer_tokens)
 

@@ -10,7 +10,6 @@ import resource
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from . import cache
 from .answergrammar import Demand, Refused, make
 from .channel import Channel
 from .core import Sampling
@@ -29,12 +29,17 @@ from .grammars.grammar import Grammar, ebnf
 from .memory import give_memory_back
 from .schemacheck import fits
 from .stepping import Pipeline, Plan
-from .trials import Check, Complete, Failure, Question
+from .trials import Check, Complete, Failure, Question, Start
 
 _CPU_S = 6
 """CPU seconds that an answer may take, on all cores together, ..."""
 _CPU_S_A_TOOL = 0.1
 """... and so many more for each function."""
+_CHECK_S = 3
+"""CPU seconds for completing or checking an answer."""
+_COMPILE_S = 4
+"""CPU seconds, on all cores together, that compiling a grammar may take: the model's own pipeline
+does it once more, and all answers stand still meanwhile."""
 _MEMORY_GB = 2
 """Address space that answers may take beyond what the process has when it is ready."""
 _KEPT_MB = 400
@@ -47,8 +52,9 @@ _STEP_S = 0.05
 
 def serve(channel: Channel) -> None:
     """Answers questions one by one until the other side hangs up."""
+    start: Start = channel.receive()
     try:
-        tiny = _Tiny(channel.receive())
+        tiny = _Tiny(start.model, start.tiny) if start.model and start.tiny else None
     except Exception as error:
         channel.send(said(error))
         return
@@ -73,15 +79,18 @@ def serve(channel: Channel) -> None:
 
 
 def _limit(question: Question) -> float:
-    functions = len(question.tools) if isinstance(question, Demand) else 0
-    return _CPU_S + _CPU_S_A_TOOL * functions
+    if not isinstance(question, Demand):
+        return _CHECK_S
+    return _CPU_S + _CPU_S_A_TOOL * len(question.tools)
 
 
-def _answer(tiny: "_Tiny", question: Question) -> Any:
+def _answer(tiny: "_Tiny | None", question: Question) -> Any:
     match question:
         case Demand():
+            assert tiny is not None
             made = make(question)
-            return replace(made, memory=tiny.attempt(made.whole, question.param))
+            memory = tiny.attempt(made.whole, question.param, len(question.tools))
+            return replace(made, memory=memory)
         case Complete():
             return Network(question.grammar).rest(question.text)
         case Check():
@@ -91,13 +100,9 @@ def _answer(tiny: "_Tiny", question: Question) -> Any:
 class _Tiny:
     """The tiny model's pipeline. A grammar that fails costs it, and it is made anew."""
 
-    def __init__(self, like: Path):
-        from .pipelines import load_tokenizer
-        from .tinymodel import write
-
-        self._home = tempfile.TemporaryDirectory(prefix="ov-trial-")
-        vocabulary = load_tokenizer(like).get_vocab()
-        write(Path(self._home.name), like, max(vocabulary.values()) + 1)
+    def __init__(self, like: Path, folder: Path):
+        """`folder` is written, unless it is there: a model with the tokens of the one at `like`."""
+        self._folder = cache.folder(folder, lambda new: _write_tiny(new, like))
         self._pipeline: Pipeline | None = self._made()
         self._number = 0
         self._kept = 0
@@ -106,14 +111,13 @@ class _Tiny:
         from .pipelines import Paged
 
         one_thread = {"INFERENCE_NUM_THREADS": 1, "ENABLE_MMAP": False}
-        folder = Path(self._home.name)
-        return Paged(folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
+        return Paged(self._folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
 
-    def attempt(self, grammar: Grammar, param: str) -> int:
+    def attempt(self, grammar: Grammar, param: str, tools: int) -> int:
         """The bytes that the runtime keeps of the grammar. Raises Refused when it can't compile
         it, or is slow to follow it."""
         before = _resident()
-        self._draw(grammar, param)
+        self._draw(grammar, param, tools)
         kept = max(0, _resident() - before)
         self._kept += kept
         if self._kept > _KEPT_MB * 1_000_000:
@@ -121,8 +125,8 @@ class _Tiny:
             give_memory_back()
         return kept
 
-    def _draw(self, grammar: Grammar, param: str) -> None:
-        """Draws some tokens."""
+    def _draw(self, grammar: Grammar, param: str, tools: int) -> None:
+        """Draws some tokens. Of many tools only the one that is called is compiled later."""
         sampling = Sampling(temperature=1.0, top_k=1000)
         plan = Plan(sampling, _TOKENS, grammar=ebnf(grammar), seed=1)
         self._pipeline = self._pipeline or self._made()
@@ -137,12 +141,27 @@ class _Tiny:
         except Exception as error:
             self._pipeline = None
             raise Refused(f"The runtime can't use it: {said(error)}. Change it.", param) from None
+        if steps and steps[0] > _COMPILE_S * (1 + tools / 20):
+            raise Refused(
+                f"Compiling its grammar takes {steps[0]:.0f} s of CPU time, and the model's other "
+                "answers would stand still. Make it simpler: smaller bounds of lengths and counts, "
+                "fewer patterns.",
+                param,
+            )
         if len(steps) > 1 and sum(steps[1:]) / len(steps[1:]) > _STEP_S:
             raise Refused(
                 "Following its grammar takes too long for each token. Make it less ambiguous, or "
                 "its bounds of lengths and counts smaller.",
                 param,
             )
+
+
+def _write_tiny(folder: Path, like: Path) -> None:
+    from .pipelines import load_tokenizer
+    from .tinymodel import write
+
+    vocabulary = load_tokenizer(like).get_vocab()
+    write(folder, like, max(vocabulary.values()) + 1)
 
 
 def _resident() -> int:

@@ -1,9 +1,12 @@
 """The grammars of one model's requests: made and tried in a process of their own, where one that
 fails, or never ends, takes nobody's pipeline with it. What came of a demand is remembered.
+
+Answers are completed and checked in another one: no answer waits for somebody's grammar.
 """
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +16,24 @@ from typing import Any
 
 from .answergrammar import Demand, Made
 from .channel import Child
-from .errors import BadRequest, EngineFailed
+from .errors import BadRequest, EngineFailed, Unavailable
 from .grammars.grammar import Grammar
 
 log = logging.getLogger(__name__)
 
 _START_LIMIT_S, _WORK_LIMIT_S = 120, 60
 _REMEMBERED = 256
+_QUICK_S = 0.5
+"""A process that is lost so soon was ended from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first word to a process: the model whose tokens grammars are tried with, and where the
+    tiny one that speaks them is kept. Without a model it tries none."""
+
+    model: Path | None = None
+    tiny: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,89 +62,110 @@ class Failure:
 
 Question = Demand | Complete | Check
 
+_TOO_MUCH = (
+    "Making a grammar of it takes too much time or memory. Make it simpler: fewer alternatives, "
+    "smaller bounds of lengths and counts."
+)
+_TOO_DEEP = "It is nested too deeply. Make it flatter."
+
 
 class Trials:
-    """Asks the process, which starts with the first question. Methods are the event loop's."""
+    """Asks the processes, which start with the first question. Methods are the event loop's."""
 
-    def __init__(self, folder: Path):
-        """`folder`: the model, whose tokens grammars are tried with."""
-        self._folder = folder
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trial")
+    def __init__(self, model: Path, tiny: Path):
+        self._makers = _Asker(Start(model, tiny))
+        self._checkers = _Asker(Start())
         self._remembered: OrderedDict[str, Made | Failure] = OrderedDict()
-        self._child: Child | None = None
-        self._closed = False
 
     async def made(self, demand: Demand) -> Made:
         """The grammar that answers are held to. Raises BadRequest, with the reason and the field,
         when there is none or the runtime refuses it."""
-        key = demand.key
-        known = self._remembered.get(key)
-        if known is None:
-            known = await self._ask(demand)
-            assert isinstance(known, Made | Failure)
-            self._remember(key, known)
-        else:
-            self._remembered.move_to_end(key)
+        known = await self._known(demand)
         if isinstance(known, Failure):
-            raise BadRequest(known.reason, param=known.param, code="invalid_schema")
+            raise BadRequest(known.reason, param=known.param or demand.param, code="invalid_schema")
         return known
+
+    async def _known(self, demand: Demand) -> Made | Failure:
+        try:
+            key = demand.key
+        except RecursionError:
+            return Failure(_TOO_DEEP)
+        if key not in self._remembered:
+            answer = await self._makers.ask(demand, unless=lambda: self._remembered.get(key))
+            self._remembered[key] = answer
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        self._remembered.move_to_end(key)
+        return self._remembered[key]
 
     async def rest(self, grammar: Grammar, text: str) -> str | None:
         """The shortest text that completes one under the grammar; None when it is too hard."""
-        answer = await self._ask(Complete(grammar, text))
+        answer = await self._checkers.ask(Complete(grammar, text))
         return None if isinstance(answer, Failure) else answer
 
     async def fits(self, schema: Mapping[str, Any] | bool, text: str) -> bool:
         """Whether a JSON text fits the whole schema; True when that takes too long to tell."""
-        answer = await self._ask(Check(schema, text))
+        answer = await self._checkers.ask(Check(schema, text))
         return isinstance(answer, Failure) or answer
 
     def close(self) -> None:
-        """Ends the process, and what it works on with an error."""
+        """Ends the processes, and what they work on with an error."""
+        self._makers.close()
+        self._checkers.close()
+
+
+class _Asker:
+    """One process and the thread that waits for it; questions are answered in their order."""
+
+    def __init__(self, start: Start):
+        self._start = start
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trial")
+        self._child: Child | None = None
+        self._closed = False
+
+    async def ask(self, question: Question, unless: Any = lambda: None) -> Any:
+        """The answer, or what `unless` gives when it is the question's turn."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self._pool, lambda: unless() or self._answer(question, again=True)
+            )
+        except (asyncio.CancelledError, RuntimeError):
+            if not self._closed:
+                raise
+            raise Unavailable("The model is being unloaded. Send the request again.") from None
+
+    def close(self) -> None:
         self._closed = True
         if self._child is not None:
             self._child.kill()
         self._pool.shutdown(cancel_futures=True)
         self._end()
 
-    def _remember(self, key: str, answer: Made | Failure) -> None:
-        self._remembered[key] = answer
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+    # On the thread.
 
-    async def _ask(self, question: Question) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._answer, question)
-
-    # On the pool's one thread.
-
-    def _answer(self, question: Question) -> Any:
-        if isinstance(question, Demand) and question.key in self._remembered:
-            return self._remembered[question.key]  # made while this one waited
-        tried_before = self._child is not None
+    def _answer(self, question: Question, *, again: bool) -> Any:
         child = self._started()
+        began = time.monotonic()
         try:
             child.channel.limit(_WORK_LIMIT_S)
             child.channel.send(question)
             return child.channel.receive()
+        except RecursionError:
+            return Failure(_TOO_DEEP)
         except (EOFError, OSError):
             self._end()
-            if tried_before and not self._closed:  # perhaps others left it little memory
-                return self._answer(question)
-            log.warning("a schema or grammar took too much time or memory; it is refused")
-            param = question.param if isinstance(question, Demand) else None
-            return Failure(
-                "Making a grammar of it takes too much time or memory. Make it simpler: fewer "
-                "alternatives, smaller bounds of lengths and counts.",
-                param,
-            )
+            if again and not self._closed and time.monotonic() - began < _QUICK_S:
+                return self._answer(question, again=False)
+            log.warning("a %s took too much time or memory", type(question).__name__.lower())
+            return Failure(_TOO_MUCH)
 
     def _started(self) -> Child:
         if self._child is None:
             child = Child("ov_server.trial")
             child.channel.limit(_START_LIMIT_S)
             try:
-                child.channel.send(self._folder)
+                child.channel.send(self._start)
                 refusal = child.channel.receive()
             except (EOFError, OSError):
                 refusal = f"its process ends with {child.kill()}"

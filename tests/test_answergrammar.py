@@ -103,6 +103,31 @@ def test_whatever_is_let_through_is_read_as_a_call_that_fits(form: ToolFormat, n
         assert call
 
 
+ODD: dict[str, Any] = {
+    "free": {"o": {"type": "object"}},
+    "marks": {"e": {"enum": ['a<|"|>b', "a"]}, "c": {"type": "string"}},
+    "tags": {"l": {"type": "array", "items": {"enum": ["a</parameter>b", "x"]}}},
+    "either": {"e": {"enum": [1.5, "5", "x"]}},
+    "or text": {"e": {"anyOf": [{"type": "number", "minimum": 100}, {"type": "string"}]}},
+    "null": {"e": {"type": ["string", "null"]}},
+    "latin": {"année": {"enum": ["décembre", "a"]}},
+}
+
+
+@FORM
+@pytest.mark.parametrize("name", ODD)
+def test_odd_arguments_are_read_as_they_are_written(form: ToolFormat, name: str) -> None:
+    schema = {"type": "object", "properties": ODD[name], "required": list(ODD[name])}
+    made = make(Demand(form.name, (Tool("f", "", schema),), required=True, several=False))
+    sampler = Sampler(rooted(made.grammar, CALLS), seed=5)
+    for _ in range(25):
+        text = sampler.text()
+        parser = CallParser(form, made.kinds)
+        _, *pieces = [part for character in text for part in parser.feed(character)]
+        arguments = "".join(map(str, pieces))
+        assert fits(schema, arguments), (text, arguments)
+
+
 @FORM
 def test_many_functions_are_compiled_apart(form: ToolFormat) -> None:
     many = tuple(Tool(f"tool_{n}", "", ADD.parameters) for n in range(40))

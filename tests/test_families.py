@@ -206,6 +206,18 @@ def test_talk_of_tools_is_no_call(form: ToolFormat, text: str) -> None:
 
 
 @FORM
+def test_a_required_call_that_is_cut_off_before_its_name_is_not_sent(form: ToolFormat) -> None:
+    held = made(form, required=True)
+    text = written(form, CALLS[:1])
+    for length in range(1, text.index("get_weather") + len("get_weather")):
+        script = Script(text, range(len(text)))
+        read = replace(reading(form, held=True), reasoning=None)
+        events, job = play(script, read, held.grammar, max_tokens=length)
+        assert not job.reader.unfinished
+        assert told(events) == ("", "", [], "length")
+
+
+@FORM
 def test_an_answer_that_is_cut_off_in_a_call_can_be_completed(form: ToolFormat) -> None:
     """Whatever the place: no call, or one whose arguments are JSON when they are completed."""
     text = written(form, [("get_weather", {"city": "B <", "days": 3, "place": PLACE})])

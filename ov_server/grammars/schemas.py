@@ -175,6 +175,8 @@ class _Translation:
         admitted, notes = self.strings(claims) if claims else (ANY, [])
         self._note(notes)
         admitted = without(admitted, matching(re.escape(closing.strip())))
+        if claims and self.kinds(claims) != {"string"}:  # no string that looks like another value
+            admitted = without(admitted, matching(r'^\s*([-0-9"\[{]|true|false|null)'))
         string = NOTHING if admitted.empty else self._strings.ended(admitted, closing)
         return choice(sequence(self.but_strings(claims), literal(closing)), string)
 
@@ -268,8 +270,7 @@ class _Translation:
         return Rule(name)
 
     def _any_object(self) -> Node:
-        key = self._strings.quoted(ANY)
-        member = self.style.member(key, Rule(self.book.fixed("value")))
+        member = self.style.member(self.key(ANY), Rule(self.book.fixed("value")))
         return self._collection("any_object", "{", member, "}")
 
     def _any_array(self) -> Node:

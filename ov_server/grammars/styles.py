@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .grammar import EMPTY, Node, choice, literal, optional, repeat, sequence
+from .grammar import EMPTY, NOTHING, Node, choice, literal, optional, repeat, sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Style:
             case list():
                 return self.wrapped("[", self._listed(map(self.value, value)), "]")
             case str() if self.mark != '"':
-                return literal(f"{self.mark}{value}{self.mark}")
+                held = NOTHING if self.mark in value else literal(value)
+                return sequence(literal(self.mark), held, literal(self.mark))
         return literal(json.dumps(value, ensure_ascii=False))
 
     def _listed(self, nodes) -> Node:

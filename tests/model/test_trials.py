@@ -21,8 +21,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def trials(converted: Path) -> AsyncIterator[Trials]:
-    trials = Trials(converted)
+async def trials(converted: Path, cache: Path) -> AsyncIterator[Trials]:
+    trials = Trials(converted, cache / "tiny" / "test")
     yield trials
     trials.close()
 
@@ -51,8 +51,8 @@ async def test_a_grammar_is_made_once_and_then_remembered(trials: Trials) -> Non
     assert len(processes()) == 1
 
 
-async def test_nothing_is_started_before_it_is_needed(converted: Path) -> None:
-    trials = Trials(converted)
+async def test_nothing_is_started_before_it_is_needed(converted: Path, cache: Path) -> None:
+    trials = Trials(converted, cache / "tiny" / "test")
     assert processes() == []
     trials.close()
 
@@ -125,8 +125,8 @@ async def test_tools_are_tried_and_the_memory_they_take_is_told(trials: Trials) 
     assert (await trials.made(Demand(tools=many))).by_name
 
 
-async def test_closing_ends_the_process(converted: Path) -> None:
-    trials = Trials(converted)
+async def test_closing_ends_the_process(converted: Path, cache: Path) -> None:
+    trials = Trials(converted, cache / "tiny" / "test")
     await trials.made(asking("regex", "a"))
     [process] = processes()
     await asyncio.to_thread(trials.close)
