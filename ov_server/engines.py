@@ -261,7 +261,7 @@ class TextEngine:
         cut = finish.reason == "length" or job.reader.stopped
         if not cut or job.grammar is None or not job.reader.unfinished:
             return []
-        rest = await self._trials.rest(job.grammar, job.reader.held)
+        rest = await self._trials.rest(job.grammar, job.reader.held_text)
         if rest is None:
             raise EngineFailed(
                 "The answer was cut off and can't be completed. Raise max_tokens, or make the "

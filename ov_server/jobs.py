@@ -184,11 +184,11 @@ class Job:
     def resume(self) -> bool:
         """Readies the job for another pipeline, which will be told the tokens so far: a grammar
         goes on with what may follow its text. True when tokens without a text were dropped."""
-        if self.grammar is None or not self.reader.held:
+        if self.grammar is None or not self.reader.held_text:
             return False
         dropped = len(self.generated) > self.told
         del self.generated[self.told :]
-        self.plan = self._free.held_to(ebnf(Network(self.grammar).residue(self.reader.held)))
+        self.plan = self._free.held_to(ebnf(Network(self.grammar).residue(self.reader.held_text)))
         return dropped
 
     def _hold(self, rule: str | None, known: str) -> None:

@@ -114,14 +114,19 @@ class Reader:
         self._calls: CallParser | None = None
         self._said: list[Said] = []
         self._left = ""
+        """Text that no state has understood yet."""
         self._space = ""
+        """White space that goes with what follows it, or away."""
         self._shown = ""
+        """The text that was said under a grammar."""
         self._again = 0
-        self._thought = self._spoke = False
+        self._thought = False
+        self._began = False
+        """Whether the text has its first character."""
         self._state = self._thinking if reading.thinking else self._beginning
         self.rule = reading.start
         """What the text is held to."""
-        self.held = ""
+        self.held_text = ""
         """The text since it is held to that."""
         self.called = 0
         """Calls whose names are known."""
@@ -141,12 +146,12 @@ class Reader:
         if self._calls is not None:
             return self._calls.open
         untouched = self._reading.form is None and self._reading.reasoning is None
-        return self.rule is not None and (self._spoke or untouched)
+        return self.rule is not None and (self._began or untouched)
 
     def feed(self, text: str) -> list[Said]:
         """What the new text makes certain. `stopped` and `turn` then tell how to go on."""
         self.turn = None
-        self.held += text if self.rule is not None else ""
+        self.held_text += text if self.rule is not None else ""
         if self._again:
             known = min(self._again, len(text))
             self._again, text = self._again - known, text[known:]
@@ -176,7 +181,7 @@ class Reader:
         left, self._left = self._left, ""
         if self._state == self._thinking:
             self._think(left)
-        elif self._calls is None and not self.stopped and (self.rule is None or self._spoke):
+        elif self._calls is None and not self.stopped and (self.rule is None or self._began):
             self._show(left, last=True)
         return self._taken()
 
@@ -186,7 +191,7 @@ class Reader:
 
     def _turned(self, rule: str | None, surplus: str) -> str:
         self.turn = Turn(rule, surplus)
-        self.rule, self.held = rule, ""
+        self.rule, self.held_text = rule, ""
         return ""
 
     # Reasoning.
@@ -231,7 +236,7 @@ class Reader:
 
     def _speaking(self, text: str) -> str:
         form, free = self._reading.form, self.rule is None
-        if form is not None and not self._spoke and (form.head or not free):
+        if form is not None and not self._began and (form.head or not free):
             begun = self._headed(form, text)
             if begun is not None:
                 return begun
@@ -244,7 +249,7 @@ class Reader:
         """What is left when the text begins with a call, or may; None when it doesn't."""
         start = text.lstrip()
         if form.opening and start.startswith(form.opening):
-            return self._called(CALLS, "", start.removeprefix(form.opening))
+            return self._open_calls(CALLS, "", start.removeprefix(form.opening))
         if form.opening.startswith(start):
             return text
         bare = "".join(text.split())
@@ -252,7 +257,7 @@ class Reader:
             head = form.head % name
             if bare.startswith(head):
                 end = _place(text, len(head))
-                return self._called(rest_of(number), text[:end], text[end:])
+                return self._open_calls(rest_of(number), text[:end], text[end:])
             if head.startswith(bare):
                 return text
         return None
@@ -266,7 +271,7 @@ class Reader:
             self._show(text[:end])
             return text[end:]
         self._show(text[:at].rstrip())
-        return self._called(CALLS, "", text[at + len(form.opening) :])
+        return self._open_calls(CALLS, "", text[at + len(form.opening) :])
 
     def _show_but(self, keep: int, text: str) -> str:
         self._show(text[: len(text) - keep])
@@ -280,13 +285,13 @@ class Reader:
             text, self._space = shown, text[len(shown) :]
         if self._reading.form is not None:
             self._quotes.feed(text)
-        self._spoke = self._spoke or bool(text)
+        self._began = self._began or bool(text)
         certain, self.stopped = self._stops.feed(text)
         if last and not self.stopped:
             certain += self._stops.flush()
         self._say(certain)
         if self.stopped:  # what is behind is no longer part of the text
-            self.held = self._shown
+            self.held_text = self._shown
 
     def _say(self, text: str) -> None:
         if text:
@@ -295,7 +300,7 @@ class Reader:
 
     # Calls.
 
-    def _called(self, rule: str, head: str, rest: str) -> str:
+    def _open_calls(self, rule: str, head: str, rest: str) -> str:
         """The calls begin; `head` is the beginning of the first one."""
         assert self._reading.form is not None
         self._say(self._stops.flush())

@@ -229,7 +229,7 @@ def test_an_answer_that_is_cut_off_in_a_call_can_be_completed(form: ToolFormat) 
         assert events[-1].reason == "length"
         if job.reader.unfinished:
             assert job.grammar is not None
-            rest = Network(job.grammar).rest(job.reader.held)
+            rest = Network(job.grammar).rest(job.reader.held_text)
             assert rest is not None
             events[-1:-1] = job.reader.complete(rest)
         calls = told(events)[2]
