@@ -88,6 +88,7 @@ class ToolUse:
     """Which of the tools may be called, and whether one has to be."""
 
     names: tuple[str, ...] = ()
+    """Those that may be called, in the order of the request's tools."""
     required: bool = False
     several: bool = True
 

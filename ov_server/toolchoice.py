@@ -121,8 +121,9 @@ def use_of(fields: ToolFields, tools: tuple[Tool, ...]) -> ToolUse:
     if not tools:
         raise BadRequest(f"'{param}' needs tools to choose from: say them in 'tools'.", param=param)
     if isinstance(choice, AllowedTools):
-        names = [_known(tool.said, everything, param) for tool in choice.allowed_tools.tools]
-        return ToolUse(tuple(names), choice.allowed_tools.mode == "required", several)
+        allowed = {_known(tool.said, everything, param) for tool in choice.allowed_tools.tools}
+        names = tuple(name for name in everything if name in allowed)
+        return ToolUse(names, choice.allowed_tools.mode == "required", several)
     if isinstance(choice, str):
         return ToolUse(everything, required=True, several=several)
     name = choice.said if isinstance(choice, NamedTool) else choice.name

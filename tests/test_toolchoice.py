@@ -57,7 +57,7 @@ def test_tools_are_offered_in_their_order() -> None:
                     "allowed_tools": {"mode": "required", "tools": [named("g"), named("f")]},
                 }
             },
-            ToolUse(("g", "f"), required=True),
+            ToolUse(("f", "g"), required=True),
         ),
     ],
     ids=str,
