@@ -254,11 +254,15 @@ def _may_close(text: str) -> bool:
 def _as_json(text: str, kinds: frozenset[str] | None) -> str:
     """A value whose type the tags do not tell: JSON if it is any of a type that fits."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return json.dumps(text, ensure_ascii=False)
     fits = kinds is None or "string" not in kinds or kind_of(value) & kinds
     return text.strip() if fits else json.dumps(text, ensure_ascii=False)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def kind_of(value: object) -> frozenset[str]:

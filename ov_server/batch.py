@@ -230,9 +230,9 @@ class Batch:
         """Whether somebody is suspected of a failed step: then one unproven job joins at a time."""
         return any(job.suspect for job in (*self._active.values(), *self._waiting))
 
-    def _join(self, job: Job) -> None:
+    def _join(self, job: Job, *, whole: bool = False) -> None:
         """Puts the job's prompt into the pipeline, whole or its next part."""
-        slow = self._pipeline.keeps_prefixes and self._would_disturb(job)
+        slow = not whole and self._pipeline.keeps_prefixes and self._would_disturb(job)
         part = next_part(job.seen, len(job.tokens), self._slice, slow)
         job.joined_at = job.joined_at or time.monotonic()
         self._keys += 1
@@ -290,7 +290,7 @@ class Batch:
                 job.first_token_at = now
                 self._memory.remember(job.prompt)
             job.generated += output.tokens
-            job.suspect = False
+            job.suspect = job.turned = False
             job.proven = True
             self._fruitless = 0
         try:
@@ -318,7 +318,7 @@ class Batch:
             job.window = self._detokenizer.window(job.tokens)
         self._memory.remember(job.tokens)
         job.seen = self._memory.known(job.tokens)
-        self._join(job)
+        self._join(job, whole=True)
 
     def _out_of_memory(self, dropped: list[Job]) -> None:
         """The KV cache is full: these wait for the others; one that is alone ends where it is."""
@@ -328,7 +328,7 @@ class Batch:
         if not alone:
             log.warning("the KV cache is full: requests wait for room (see OV_KV_CACHE_GB)")
             self._full = True
-            self._waiting.extendleft(reversed(dropped))
+            self._waiting.extendleft(job for job in reversed(dropped) if self._resume(job))
             return
         [job] = dropped
         if job.generated:
@@ -350,7 +350,7 @@ class Batch:
         self._fruitless += not self._on_trial()  # a trial finds one guilty at each failure
         jobs = list(self._active.values())
         unproven = [job for job in jobs if not job.proven]
-        suspects = [job for job in unproven if job.suspect or not job.generated] or unproven or jobs
+        suspects = [job for job in unproven if job.unknown] or unproven or jobs
         log.error("a step failed with %d requests running: %s", len(jobs), failure.reason)
         self._active.clear()
         self._reader = None
@@ -371,10 +371,20 @@ class Batch:
         going_on = []
         for job in jobs:
             job.seen = 0
+            if self._resume(job):
+                going_on.append(job)
+        self._waiting.extendleft(reversed(going_on))
+
+    def _resume(self, job: Job) -> bool:
+        """Readies a job to join again; one whose grammar can't go on ends with an error."""
+        try:
             if job.resume():
                 job.window = self._detokenizer.window(job.tokens)
-            going_on.append(job)
-        self._waiting.extendleft(reversed(going_on))
+        except Exception as error:
+            log.error("a structured answer can't go on: %s", said(error))
+            _fail(job, _interrupted())
+            return False
+        return True
 
     def _rebuild(self) -> None:
         self._drop_pipeline()
@@ -410,6 +420,13 @@ def _guilty(failure: str) -> EngineFailed:
     return EngineFailed(
         f"The engine failed on this request: {failure}. Other requests go on. "
         "Change the request before you send it again."
+    )
+
+
+def _interrupted() -> EngineFailed:
+    return EngineFailed(
+        "The engine had to be restarted in the middle of this structured answer, and it can't go "
+        "on from there. Send the request again."
     )
 
 

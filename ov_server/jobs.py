@@ -104,6 +104,8 @@ class Job:
         self.seen = 0
         self.proven = False
         self.suspect = False
+        self.turned = False
+        """It is under a rule under which it has no token yet."""
         self.ended = False
         self.cancelled = False
         self.arrived_at = arrived_at
@@ -120,6 +122,11 @@ class Job:
     def unread(self) -> int:
         """Tokens that are not in the cache yet, as far as that is known."""
         return len(self.prompt) + len(self.generated) - self.seen
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it may be its fault, when a step fails before it has a token."""
+        return self.suspect or self.turned or not self.generated
 
     @property
     def streaming(self) -> bool:
@@ -178,6 +185,7 @@ class Job:
             del self.generated[self.told :]
         self.told = len(self.generated)
         self.logprobs.clear()
+        self.turned = True
         self._hold(turn.rule, known)
         return bool(turn.surplus)
 

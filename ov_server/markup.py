@@ -120,6 +120,8 @@ class Reader:
         self._shown = ""
         """The text that was said under a grammar."""
         self._again = 0
+        self._known = ""
+        """The text that was fed once more."""
         self._thought = False
         self._began = False
         """Whether the text has its first character."""
@@ -154,6 +156,7 @@ class Reader:
         self.held_text += text if self.rule is not None else ""
         if self._again:
             known = min(self._again, len(text))
+            self._known += text[:known]
             self._again, text = self._again - known, text[known:]
         self._left += text
         while self._left and not self.stopped and self.turn is None:
@@ -191,7 +194,7 @@ class Reader:
 
     def _turned(self, rule: str | None, surplus: str) -> str:
         self.turn = Turn(rule, surplus)
-        self.rule, self.held_text = rule, ""
+        self.rule, self.held_text, self._known = rule, "", ""
         return ""
 
     # Reasoning.
@@ -255,7 +258,7 @@ class Reader:
         bare = "".join(text.split())
         for number, name in enumerate(self._reading.names if form.head else ()):
             head = form.head % name
-            if bare.startswith(head):
+            if bare.startswith(head) and name in text:
                 end = _place(text, len(head))
                 return self._open_calls(rest_of(number), text[:end], text[end:])
             if head.startswith(bare):
@@ -291,7 +294,7 @@ class Reader:
             certain += self._stops.flush()
         self._say(certain)
         if self.stopped:  # what is behind is no longer part of the text
-            self.held_text = self._shown
+            self.held_text = self._known + self._shown
 
     def _say(self, text: str) -> None:
         if text:

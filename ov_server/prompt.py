@@ -140,9 +140,11 @@ def _one_by_one(messages: list[Message]) -> list[Message]:
         for number, call in enumerate(message.tool_calls):
             content = message.content if not number else ""
             told.append(replace(message, content=content, tool_calls=(call,)))
-            told += [r for r in results if r.tool_call_id == call.id]
-        known = {call.id for call in message.tool_calls}
-        told += [r for r in results if r.tool_call_id not in known]
+            own = next((r for r in results if r.tool_call_id == call.id), None)
+            if own is not None:
+                results.remove(own)
+                told.append(own)
+        told += results
     return told
 
 

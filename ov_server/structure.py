@@ -21,7 +21,7 @@ class Structure:
 
     def add(self, event: Event) -> None:
         match event:
-            case Text(text, index) if self._schema is not None:
+            case Text(text, index) if text and self._schema is not None:
                 self._texts[index] = self._texts.get(index, "") + text
             case ToolCall(call, _, name, index):
                 self._called[index, call] = name

@@ -116,27 +116,29 @@ class _Tiny:
     def attempt(self, grammar: Grammar, param: str, tools: int) -> int:
         """The bytes that the runtime keeps of the grammar. Raises Refused when it can't compile
         it, or is slow to follow it."""
+        self._pipeline = self._pipeline or self._made()
         before = _resident()
-        self._draw(grammar, param, tools)
-        kept = max(0, _resident() - before)
-        self._kept += kept
-        if self._kept > _KEPT_MB * 1_000_000:
-            self._pipeline, self._kept = None, 0
-            give_memory_back()
+        try:
+            self._draw(self._pipeline, grammar, param, tools)
+        finally:
+            kept = max(0, _resident() - before)
+            self._kept += kept
+            if self._kept > _KEPT_MB * 1_000_000:
+                self._pipeline, self._kept = None, 0
+                give_memory_back()
         return kept
 
-    def _draw(self, grammar: Grammar, param: str, tools: int) -> None:
+    def _draw(self, pipeline: Pipeline, grammar: Grammar, param: str, tools: int) -> None:
         """Draws some tokens. Of many tools only the one that is called is compiled later."""
         sampling = Sampling(temperature=1.0, top_k=1000)
         plan = Plan(sampling, _TOKENS, grammar=ebnf(grammar), seed=1)
-        self._pipeline = self._pipeline or self._made()
         self._number += 1
         steps: list[float] = []
         try:
-            self._pipeline.add(self._number, [0], plan, _TOKENS)
-            while self._pipeline.busy():
+            pipeline.add(self._number, [0], plan, _TOKENS)
+            while pipeline.busy():
                 begun = time.process_time()
-                self._pipeline.step()
+                pipeline.step()
                 steps.append(time.process_time() - begun)
         except Exception as error:
             self._pipeline = None

@@ -148,13 +148,16 @@ class _Asker:
         child = self._started()
         began = time.monotonic()
         try:
-            child.channel.limit(_WORK_LIMIT_S)
+            tools = len(question.tools) if isinstance(question, Demand) else 0
+            child.channel.limit(_WORK_LIMIT_S + tools)
             child.channel.send(question)
             return child.channel.receive()
         except RecursionError:
             return Failure(_TOO_DEEP)
         except (EOFError, OSError):
             self._end()
+            if self._closed:
+                raise RuntimeError("closed") from None
             if again and not self._closed and time.monotonic() - began < _QUICK_S:
                 return self._answer(question, again=False)
             log.warning("a %s took too much time or memory", type(question).__name__.lower())

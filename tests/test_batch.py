@@ -17,7 +17,7 @@ from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.grammars.completion import Network
 from ov_server.grammars.gbnf import parse_gbnf
-from ov_server.grammars.grammar import Grammar, characters, choice, literal, sequence
+from ov_server.grammars.grammar import Grammar, Rule, characters, choice, literal, sequence
 from ov_server.jobs import Call, Job
 from ov_server.markup import START, Reading
 from ov_server.stepping import Plan
@@ -600,6 +600,39 @@ async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Ben
     bench.steps.open()
     assert await Asked(begun).text() == "an answer"
     assert Network(parse_gbnf(begun.plan.grammar)).rest("") == "swer"
+
+
+async def test_an_answer_whose_grammar_can_not_go_on_ends_alone(bench: Bench) -> None:
+    """So long a text under a rule that calls itself is too much to go on from."""
+    again = choice(characters("az"), sequence(characters("az"), Rule(START)))
+    deep = Grammar({START: again})
+    long = bench.job("a", "x" * 1500, reading=Reading(held=True), grammar=deep, max_tokens=5000)
+    bench.batch.submit([long])
+    await bench.steps.arrival()
+    for _ in range(1200):
+        await bench.steps.one()
+    innocent = bench.ask("b", "innocent")
+    bench.runtime.poison["X"] = 0
+    bench.ask("X", "never said")
+    bench.steps.open()
+    assert await innocent.text() == "innocent"
+    got = await Asked(long).got()
+    assert got.error is None or "structured" in got.error.message
+    assert not bench.batch.failed
+
+
+async def test_an_answer_that_was_dropped_for_memory_goes_on_under_its_grammar(
+    bench: Bench,
+) -> None:
+    bench.steps.open()
+    bench.runtime.memory.add(("a", 4))
+    grammar = Grammar({START: literal("yes-and-no")})
+    dropped = bench.job("a", "yes-and-no", reading=Reading(held=True), grammar=grammar)
+    other = bench.job("b", "another answer")
+    bench.batch.submit([other, dropped])
+    assert await Asked(dropped).text() == "yes-and-no"
+    again = [added.plan.grammar for added in bench.runtime.added if added.who == "a"]
+    assert Network(parse_gbnf(str(again[-1]))).rest("") == "and-no"
 
 
 def structured(bench: Bench, prompt: str, gigabytes: int) -> Job:
