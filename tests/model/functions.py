@@ -122,7 +122,7 @@ FILES = [
             multiline=boolean(),
         )
         | CLOSED,
-        "Find TODO in all Python files, whatever the case, with line numbers.",
+        "Find deprecated in all Python files, whatever the case, with line numbers.",
     ),
     tool(
         "set_permissions",
