@@ -46,6 +46,11 @@ class Keyword:
     def value(self) -> Any:
         return self.claim.schema[self.name]
 
+    @property
+    def constants(self) -> list[Any]:
+        """The values that `enum` or `const` names."""
+        return self.value if self.name == "enum" else [self.value]
+
     def part_of(self, claim: Claim) -> bool:
         """Whether it is stated within the claim's schema, and not in the opposite of something."""
         if claim not in self.within:
@@ -107,6 +112,12 @@ class Case:
 
     def keywords(self, *names: str) -> list[Keyword]:
         return [d for d in self.demands if isinstance(d, Keyword) and d.name in names]
+
+    def constants_of(self, kind: type) -> list[Unenforced]:
+        """Notes of each `enum` and `const` that names values of a kind: opposites of objects and
+        arrays are not held to."""
+        said = self.keywords("enum", "const")
+        return [k.note for k in said if any(isinstance(value, kind) for value in k.constants)]
 
 
 @dataclass(frozen=True, slots=True)

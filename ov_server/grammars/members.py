@@ -66,11 +66,7 @@ class _Object:
     def __init__(self, case: Case, writer: Writer):
         self._case = case
         self._writer = writer
-        self._notes: list[Unenforced] = [
-            keyword.note
-            for keyword in case.keywords("enum", "const")
-            if any(isinstance(value, dict) for value in _values(keyword))
-        ]
+        self._notes = case.constants_of(dict)
         self._clauses = self._collected()
         self._namings = [k.claim.child(k.name) for k in case.keywords("propertyNames")]
         self._required = self._required_keys()
@@ -325,7 +321,3 @@ def settled(claims: dict[Claim, None]) -> Claims:
     if any(claim.schema is (not claim.holds) for claim in claims):
         return (NEVER,)
     return tuple(claim for claim in claims if claim.schema is not claim.holds)
-
-
-def _values(keyword: Keyword) -> list[Any]:
-    return keyword.value if keyword.name == "enum" else [keyword.value]

@@ -84,7 +84,7 @@ def _narrowed(found: Automaton, keyword: Keyword) -> Automaton:
     if keyword.name == "type":
         return without(found, whole())
     if keyword.name in ("enum", "const"):
-        values = keyword.value if keyword.name == "enum" else [keyword.value]
+        values = keyword.constants
         listed = (_decimal(v) for v in values if _is_number(v))
         return reduce(without, (compared(value, lambda o: o == 0) for value in listed), found)
     name = keyword.name

@@ -1,7 +1,5 @@
 """Arrays: what each item of a case's arrays has to be, and how many there are."""
 
-from typing import Any
-
 from .claims import NEVER, Claim, Claims
 from .demands import Case, Each, Item, Keyword, Some, Unenforced
 from .grammar import EMPTY, NOTHING, Node, choice, optional, repeat, sequence
@@ -22,11 +20,7 @@ class _Array:
     def __init__(self, case: Case, writer: Writer):
         self._case = case
         self._writer = writer
-        self._notes: list[Unenforced] = [
-            keyword.note
-            for keyword in case.keywords("enum", "const")
-            if any(isinstance(value, list) for value in _values(keyword))
-        ]
+        self._notes = case.constants_of(list)
         self._first: list[dict[Claim, None]] = []
         """What is said of the items at the beginning, one by one, ..."""
         self._rest: dict[Claim, None] = {}
@@ -240,7 +234,3 @@ def _covers_all(keyword: Keyword) -> bool:
     if keyword.name == "additionalItems":
         return isinstance(keyword.claim.schema.get("items"), list)
     return keyword.name == "items" and not isinstance(keyword.value, list)
-
-
-def _values(keyword: Keyword) -> list[Any]:
-    return keyword.value if keyword.name == "enum" else [keyword.value]

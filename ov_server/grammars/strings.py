@@ -196,8 +196,7 @@ def _narrowed(found: Automaton, keyword: Keyword) -> Automaton:
     """With what `pattern`, `format`, `enum` or `const` says."""
     value = keyword.value
     if keyword.name in ("enum", "const"):
-        values = value if keyword.name == "enum" else [value]
-        return without(found, words(v for v in values if isinstance(v, str)))
+        return without(found, words(v for v in keyword.constants if isinstance(v, str)))
     if keyword.name == "pattern":
         return (both if keyword.claim.holds else without)(found, matching(value))
     name = ALIASES.get(value, value)
