@@ -174,6 +174,23 @@ def test_parameters_that_can_not_be_met_are_told(parameters: dict[str, Any], tol
     assert caught.value.param == "tools"
 
 
+@FORM
+@pytest.mark.parametrize("key", ["og:title", "a=b", "a>b", "a b", 'a"b', ""])
+def test_names_that_a_format_can_not_carry_are_refused_or_read_back(
+    form: ToolFormat, key: str
+) -> None:
+    schema = {"type": "object", "properties": {key: {"type": "integer"}}, "required": [key]}
+    demand = Demand(form.name, (Tool("f", "", schema),), several=False)
+    if "JSON" not in form.call:
+        with pytest.raises(Refused, match="can't carry the name"):
+            make(demand)
+        return
+    made = make(demand)
+    parser = CallParser(form, made.kinds)
+    _, *pieces = parser.feed(Sampler(rooted(made.grammar, CALLS)).text())
+    assert list(json.loads("".join(map(str, pieces)))) == [key]
+
+
 def test_what_a_strict_function_can_not_be_held_to_is_refused() -> None:
     parameters = {"properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}
     made = make(Demand(tools=(Tool("f", "", parameters),)))

@@ -159,7 +159,7 @@ class _Translation:
         return self._values[key]
 
     def member(self, name: str, claims: Claims) -> Node:
-        return self.style.member(self.style.key(name), self.value(claims))
+        return self.style.member(_key(name, self.style), self.value(claims))
 
     def key(self, admitted: Automaton) -> Node:
         if self.style.names:
@@ -299,7 +299,7 @@ class _Outermost:
 
     def member(self, name: str, claims: Claims) -> Node:
         self.kinds[name] = self.kinds.get(name, frozenset()) | self._inner.kinds(claims)
-        return self.style.member(self.style.key(name), self.value(claims))
+        return self.style.member(_key(name, self.style), self.value(claims))
 
     def key(self, admitted: Automaton) -> Node:
         return self._inner.bare_key(admitted, self.style.names)
@@ -309,6 +309,17 @@ class _Outermost:
 
     def listed(self, claims: Claims) -> list[Any] | None:
         return self._inner.listed(claims)
+
+
+def _key(name: str, style: Style) -> Node:
+    """A declared key. Raises SchemaError where it would stand bare and could not be told from what
+    is around it."""
+    if style.names and not re.fullmatch(r"[^\s:=<>{}\[\]\"',]+", name):
+        reason = (
+            f"the format in which the model writes calls can't carry the name {name!r}; rename it"
+        )
+        raise SchemaError(("properties", name), reason)
+    return style.key(name)
 
 
 @contextmanager
