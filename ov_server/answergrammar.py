@@ -18,11 +18,13 @@ from .grammars.gbnf import GrammarError, parse_gbnf
 from .grammars.grammar import (
     Grammar,
     Node,
+    Prepared,
     Rule,
     choice,
     literal,
     optional,
-    pruned,
+    prepared,
+    productive,
     reached,
     repeat,
     sequence,
@@ -32,11 +34,9 @@ from .grammars.rulebook import Rulebook
 from .grammars.schemas import SchemaError, Schemas, Unenforced
 from .grammars.strings import COUNTED, Strings
 from .grammars.styles import Style
-from .markup import ANSWER, CALLS, START, Markers, rest_of
+from .markup import ANSWER, CALLS, MOST_CALLS, START, Markers, headed_of, last_of, rest_of
 from .toolformats import BRACED, FORMATS, JSON, KEYWORDS, NAME, PARAMETERS, ToolFormat
 
-_MOST_CALLS = 64
-"""Calls in one answer."""
 _TOGETHER = 16
 """Functions whose arguments are in one rule. The time to compile it grows faster than their number,
 so with more the name decides on the rule for the rest, at the price of one more step a call."""
@@ -66,6 +66,16 @@ class Demand:
         )
 
     @property
+    def held(self) -> bool:
+        """Whether answers are held to it from their first character."""
+        return self.required or self.answer is not None
+
+    @property
+    def many(self) -> bool:
+        """Whether a call's name decides on the rule for its rest."""
+        return len(self.tools) > _TOGETHER
+
+    @property
     def param(self) -> str:
         """The field to blame when nothing else is known."""
         return self.answer.param if self.answer is not None else "tools"
@@ -75,9 +85,7 @@ class Demand:
 class Made:
     """The grammar of a demand, and what it does not hold answers to: keywords and places."""
 
-    grammar: Grammar
-    whole: Grammar
-    """All that the runtime may be given of it, in one; for trying."""
+    grammar: Prepared
     by_name: bool = False
     """Whether a call's name decides on the rule for its rest."""
     unenforced: tuple[str, ...] = ()
@@ -109,18 +117,18 @@ def make(demand: Demand) -> Made:
         rules |= _answer_rules(demand.answer, unenforced)
         if not demand.required:
             options.append(Rule("text"))
-    held = demand.required or demand.answer is not None
-    if held:
+    begins = [CALLS] if demand.tools and not demand.held else []
+    if demand.held:
         rules[ANSWER] = sequence(repeat(literal("\n"), 0, 2), choice(*options))
         thinking = [literal(demand.reasoning.opening)] if demand.reasoning else []
         rules[START] = choice(*thinking, *options)
-    by_name = len(demand.tools) > _TOGETHER
-    starts = [START, ANSWER] if held else [CALLS] * bool(demand.tools)
-    rests = [name for name in rules if name in map(rest_of, range(len(demand.tools)))]
-    whole = pruned(Grammar({**rules, "root": choice(*map(Rule, starts + rests))}))
-    if whole is None:
-        raise Refused("No text can fit it. Change it.", demand.param)
-    return Made(Grammar(rules), whole, by_name, tuple(unenforced), kinds=kinds)
+        begins += [START, ANSWER]
+    turns = {rule(n) for n in range(len(demand.tools)) for rule in (headed_of, rest_of, last_of)}
+    try:
+        grammar = prepared(rules, [*begins, *(name for name in rules if name in turns)])
+    except ValueError:
+        raise Refused("No text can fit it. Change it.", demand.param) from None
+    return Made(grammar, demand.many, tuple(unenforced), kinds=kinds)
 
 
 # Calls.
@@ -144,37 +152,58 @@ def _call_rules(
         schemas.unenforced.clear()
         known = {NAME: literal(tool.name), part: arguments}
         calls.append(tuple(known.get(text) or _loose(text) for text in form.call))
-    rules = {**schemas.rules, "call": choice(*(sequence(*call) for call in calls))}
-    by_name = len(calls) > _TOGETHER
-    heads = [_head(form, tool) for tool in demand.tools]
-    if by_name:
-        rules["call"] = choice(*(_loose(head) for head in heads))
-    rules |= _row_of_calls(form, demand.several, by_name)
-    if by_name or form.head:
-        for number, (head, call) in enumerate(zip(heads, calls, strict=True)):
-            one = reached(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
-            rest = Network(one).residue(head, f"rest_{number}_")
+    _all_fit(schemas.rules, demand.tools, calls)
+    whole = [sequence(*call) for call in calls]
+    if demand.many:
+        whole = [_loose(_named(form, tool)) for tool in demand.tools]
+    rules = {**schemas.rules, "call": choice(*whole)}
+    rules |= _row_of_calls(form, demand.several, demand.many)
+    for number, (tool, call) in enumerate(zip(demand.tools, calls, strict=True)):
+        one = reached(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
+        if form.heads and (demand.many or not demand.held):
+            rest = Network(one).residue(form.lead(tool.name), f"headed_{number}_")
+            rules |= {**rest.rules, headed_of(number): sequence(Rule(rest.root), Rule("behind"))}
+        if demand.many:
+            rest = Network(one).residue(_named(form, tool), f"rest_{number}_")
             rules |= {**rest.rules, rest_of(number): sequence(Rule(rest.root), Rule("behind"))}
+            rules[last_of(number)] = sequence(Rule(rest.root), Rule("over"))
     return rules
 
 
-def _row_of_calls(form: ToolFormat, several: bool, by_name: bool) -> dict[str, Node]:
-    """The rules for the calls of an answer and for what follows the first one. `by_name`: what is
-    behind a name is another rule's."""
+def _all_fit(
+    rules: Mapping[str, Node], tools: tuple[Tool, ...], calls: list[tuple[Node, ...]]
+) -> None:
+    """Raises Refused when there is a function whose parameters no arguments fit."""
+    whole = {tool.name: sequence(*call) for tool, call in zip(tools, calls, strict=True)}
+    alive = productive({**rules, **{f"call of {name}": call for name, call in whole.items()}})
+    for name in whole:
+        if f"call of {name}" not in alive:
+            raise Refused(
+                f"No arguments can fit the parameters of '{name}': every value goes on for ever. "
+                "Require less of them.",
+                "tools",
+            )
+
+
+def _row_of_calls(form: ToolFormat, several: bool, many: bool) -> dict[str, Node]:
+    """The rules for the calls of an answer and for what follows one. `many`: what is behind a
+    name is another rule's."""
     several = several and bool(form.again)
     end, finish = _loose(form.end), _loose(form.finish)
+    over = sequence(end, finish)
     further = sequence(_loose(form.again), Rule("call"))
-    if by_name:
-        behind = sequence(end, choice(finish, further) if several else finish)
+    if many:
+        behind = sequence(end, choice(finish, further)) if several else over
         first = sequence(_loose(form.begin), Rule("call"))
     else:
-        most = _MOST_CALLS - 1 if several else 0
+        most = MOST_CALLS - 1 if several else 0
         behind = sequence(end, repeat(sequence(further, end), 0, most), finish)
         first = sequence(_loose(form.begin), Rule("call"), Rule("behind"))
-    return {"behind": behind, CALLS: first, "all_calls": sequence(literal(form.opening), first)}
+    all_calls = sequence(literal(form.opening), first)
+    return {"behind": behind, "over": over, CALLS: first, "all_calls": all_calls}
 
 
-def _head(form: ToolFormat, tool: Tool) -> str:
+def _named(form: ToolFormat, tool: Tool) -> str:
     """A call's text up to where the name is known."""
     return "".join(form.call[: form.call.index(NAME)]) + tool.name + name_end(form)
 

@@ -193,10 +193,13 @@ class Batch:
 
     def _leave(self, job: Job) -> None:
         """Takes a job out of the pipeline; the next step frees its blocks."""
-        self._active.pop(job.key, None)
         self._full = False
         if job is self._reader:
             self._reader = None
+        self._take_out(job)
+
+    def _take_out(self, job: Job) -> None:
+        self._active.pop(job.key, None)
         self._pipeline.cancel(job.key)
 
     # Admission.
@@ -313,8 +316,9 @@ class Batch:
 
     def _turn(self, job: Job, text: str) -> None:
         """Goes on with the job under another rule: as a new one, whose prompt is in the cache."""
-        self._leave(job)
-        if job.turn(text):
+        dropped = job.turn(text)  # first: what throws here has to find the job in its place
+        self._take_out(job)
+        if dropped:
             job.window = self._detokenizer.window(job.tokens)
         self._memory.remember(job.tokens)
         job.seen = self._memory.known(job.tokens)

@@ -259,9 +259,9 @@ class TextEngine:
     async def _completion(self, job: Job, finish: Finish) -> list[Said]:
         """The end of arguments or of a structured text that was cut off, so that it is valid."""
         cut = finish.reason == "length" or job.reader.stopped
-        if not cut or job.grammar is None or not job.reader.unfinished:
+        if not cut or job.hold is None or not job.reader.unfinished:
             return []
-        rest = await self._trials.rest(job.grammar, job.reader.held_text)
+        rest = await self._trials.rest(job.hold, job.reader.held_text)
         if rest is None:
             raise EngineFailed(
                 "The answer was cut off and can't be completed. Raise max_tokens, or make the "

@@ -8,7 +8,7 @@ from .core import Finish, FinishReason, Said, Text, TokenLogprob
 from .detokenizer import Window
 from .errors import ServerError
 from .grammars.completion import Network
-from .grammars.grammar import Grammar, ebnf, rooted
+from .grammars.grammar import Hold, Prepared, ebnf
 from .markup import Reader, Reading
 from .stepping import Output, Plan
 
@@ -76,7 +76,7 @@ class Job:
         arrived_at: float,
         index: int = 0,
         reading: Reading | None = None,
-        grammar: Grammar | None = None,
+        grammar: Prepared | None = None,
         grammar_memory: int = 0,
         window: Window | None = None,
         leader: "Job | None" = None,
@@ -86,7 +86,7 @@ class Job:
         self.reader = Reader(reading or Reading(), index)
         self._free = self.plan = plan
         self._grammar = grammar
-        self.grammar: Grammar | None = None
+        self.hold: Hold | None = None
         """What the text is held to now."""
         self.grammar_memory = grammar_memory
         """Bytes that a pipeline keeps of it."""
@@ -192,20 +192,22 @@ class Job:
     def resume(self) -> bool:
         """Readies the job for another pipeline, which will be told the tokens so far: a grammar
         goes on with what may follow its text. True when tokens without a text were dropped."""
-        if self.grammar is None or not self.reader.held_text:
+        if self.hold is None:
             return False
         dropped = len(self.generated) > self.told
         del self.generated[self.told :]
-        self.plan = self._free.held_to(ebnf(Network(self.grammar).residue(self.reader.held_text)))
+        if self.reader.held_text:
+            network = Network(self.hold.rooted())
+            self.plan = self._free.held_to(ebnf(network.residue(self.reader.held_text)))
         return dropped
 
-    def _hold(self, rule: str | None, known: str) -> None:
+    def _hold(self, rule: str | None, before: str) -> None:
         if rule is None:
-            self.grammar, self.plan = None, self._free
+            self.hold, self.plan = None, self._free
         else:
             assert self._grammar is not None
-            self.grammar = rooted(self._grammar, rule, known)
-            self.plan = self._free.held_to(ebnf(self.grammar))
+            self.hold = Hold(self._grammar, rule, before)
+            self.plan = self._free.held_to(self.hold.ebnf())
 
     def end(self, reason: FinishReason, now: float) -> None:
         self.ended = True

@@ -59,11 +59,24 @@ START, ANSWER, CALLS = "start", "answer", "calls"
 """Rules of a request's grammar: for the whole text, for what follows the reasoning, for what
 follows the opening of the calls."""
 
+MOST_CALLS = 64
+"""Calls in one answer."""
+
+
+def headed_of(number: int) -> str:
+    """The rule for what follows the head of a call of that function of `Reading.names`, where the
+    text begins with it."""
+    return f"headed_{number}"
+
 
 def rest_of(number: int) -> str:
-    """The rule for what follows the head of a call of that function of `Reading.names`, in formats
-    in which the head opens the calls."""
+    """The rule for what follows the name of that function, in an answer with many."""
     return f"rest_{number}"
+
+
+def last_of(number: int) -> str:
+    """The same for the last call that may be."""
+    return f"last_{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +252,7 @@ class Reader:
 
     def _speaking(self, text: str) -> str:
         form, free = self._reading.form, self.rule is None
-        if form is not None and not self._began and (form.head or not free):
+        if form is not None and not self._began and (form.heads or not free):
             begun = self._headed(form, text)
             if begun is not None:
                 return begun
@@ -251,18 +264,20 @@ class Reader:
     def _headed(self, form: ToolFormat, text: str) -> str | None:
         """What is left when the text begins with a call, or may; None when it doesn't."""
         start = text.lstrip()
+        before = text[: len(text) - len(start)]
         if form.opening and start.startswith(form.opening):
-            return self._open_calls(CALLS, "", start.removeprefix(form.opening))
+            return self._open_calls(CALLS, "", before, start.removeprefix(form.opening))
         if form.opening.startswith(start):
             return text
         bare = "".join(text.split())
-        for number, name in enumerate(self._reading.names if form.head else ()):
-            head = form.head % name
-            if bare.startswith(head) and name in text:
-                end = _place(text, len(head))
-                return self._open_calls(rest_of(number), text[:end], text[end:])
-            if head.startswith(bare):
-                return text
+        for number, name in enumerate(self._reading.names if form.heads else ()):
+            for head in (head % name for head in form.heads):
+                if bare.startswith(head) and name in text:
+                    rest = text[_place(text, len(head)) :]
+                    lead = form.begin + form.lead(name)
+                    return self._open_calls(headed_of(number), lead, before, rest)
+                if head.startswith(bare):
+                    return text
         return None
 
     def _searched(self, form: ToolFormat, text: str) -> str:
@@ -273,8 +288,7 @@ class Reader:
             end = at + len(form.opening)
             self._show(text[:end])
             return text[end:]
-        self._show(text[:at].rstrip())
-        return self._open_calls(CALLS, "", text[at + len(form.opening) :])
+        return self._open_calls(CALLS, "", text[:at], text[at + len(form.opening) :])
 
     def _show_but(self, keep: int, text: str) -> str:
         self._show(text[: len(text) - keep])
@@ -303,17 +317,26 @@ class Reader:
 
     # Calls.
 
-    def _open_calls(self, rule: str, head: str, rest: str) -> str:
-        """The calls begin; `head` is the beginning of the first one."""
+    def _open_calls(self, rule: str, head: str, before: str, rest: str) -> str:
+        """The calls begin, behind that text; `head` is the beginning of the first one."""
         assert self._reading.form is not None
-        self._say(self._stops.flush())
-        self._space = ""
+        self._show(before)
+        if not self.stopped:
+            self._end_text()
+        if self.stopped:
+            return ""
         self._calls = CallParser(self._reading.form, self._reading.kinds)
         self._state = self._calling
         self._tell(self._calls.feed(head))
         if self.rule is None or (head and self._reading.by_name):
             return self._turned(rule, rest)
         return rest
+
+    def _end_text(self) -> None:
+        """White space goes before a call, unless a stop string ends in it."""
+        space, self._space = self._space, ""
+        text, self.stopped = self._stops.feed(space)
+        self._say(text if self.stopped else (text + self._stops.flush()).rstrip())
 
     def _calling(self, text: str) -> str:
         assert self._calls is not None
@@ -323,8 +346,8 @@ class Reader:
         for number, character in enumerate(text, 1):
             name = self._tell(self._calls.feed(character))
             if name is not None:
-                rule = rest_of(self._reading.names.index(name))
-                return self._turned(rule, text[number:])
+                rule = rest_of if self.called < MOST_CALLS else last_of
+                return self._turned(rule(self._reading.names.index(name)), text[number:])
         return ""
 
     def _tell(self, parts: list[Call | str]) -> str | None:

@@ -7,6 +7,7 @@ of arguments stand for themselves.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 NAME = "NAME"
 """The function's name, bare."""
@@ -18,6 +19,7 @@ PARAMETERS = "PARAMETERS"
 """A tag for each argument, `<parameter=a>` value `</parameter>`, and `</function>`."""
 BRACED = "BRACED"
 """Gemma's: `{a:1,b:<|"|>x<|"|>,c:{d:true}}`, with bare keys and strings that escape nothing."""
+ARGUMENTS = (JSON, KEYWORDS, PARAMETERS, BRACED)
 
 QUOTE = '<|"|>'
 """What stands around a string in BRACED arguments."""
@@ -31,8 +33,9 @@ class ToolFormat:
     call: tuple[str, ...]
     opening: str = ""
     """Anywhere in the text it begins the calls."""
-    head: str = ""
-    """So the text has to begin, with the function's name for %s, where nothing else tells."""
+    heads: tuple[str, ...] = ()
+    """So the text may begin with a call, white space aside, where nothing else tells; the
+    function's name stands for %s."""
     begin: str = ""
     end: str = ""
     again: str = ""
@@ -48,6 +51,11 @@ class ToolFormat:
         """All that it writes around names and arguments."""
         quotes = [QUOTE] if BRACED in self.call else []
         return [self.opening, self.begin, *self.call, self.end, self.again, self.finish, *quotes]
+
+    def lead(self, name: str) -> str:
+        """A call's text up to its arguments."""
+        parts = takewhile(lambda part: part not in ARGUMENTS, self.call)
+        return "".join(name if part == NAME else part for part in parts).rstrip()
 
 
 _OBJECT = ('{"name": "', NAME, '", "arguments": ', JSON, "}")
@@ -113,7 +121,7 @@ FORMATS = {
         ToolFormat(
             "pythonic",
             call=(NAME, "(", KEYWORDS, ")"),
-            head="[%s(",
+            heads=("[%s(",),
             begin="[",
             again=", ",
             finish="]",
@@ -124,7 +132,7 @@ FORMATS = {
             "llama3",
             call=('{"name": "', NAME, '", "parameters": ', JSON, "}"),
             opening="<|python_tag|>",
-            head='{"name":"%s"',
+            heads=('{"name":"%s","parameters":', '{"name":"%s","arguments":'),
             again="; ",
             known_by=('{"name": "%s", "parameters"',),
             hints=("<|python_tag|>", '"parameters"'),

@@ -25,7 +25,6 @@ from .channel import Channel
 from .core import Sampling
 from .errors import said
 from .grammars.completion import Network
-from .grammars.grammar import Grammar, ebnf
 from .memory import give_memory_back
 from .schemacheck import fits
 from .stepping import Pipeline, Plan
@@ -89,10 +88,11 @@ def _answer(tiny: "_Tiny | None", question: Question) -> Any:
         case Demand():
             assert tiny is not None
             made = make(question)
-            memory = tiny.attempt(made.whole, question.param, len(question.tools))
+            whole = made.grammar.ebnf(*made.grammar.needs)
+            memory = tiny.attempt(whole, question.param, len(question.tools))
             return replace(made, memory=memory)
         case Complete():
-            return Network(question.grammar).rest(question.text)
+            return Network(question.hold.rooted()).rest(question.text)
         case Check():
             return fits(question.schema, question.text)
 
@@ -113,7 +113,7 @@ class _Tiny:
         one_thread = {"INFERENCE_NUM_THREADS": 1, "ENABLE_MMAP": False}
         return Paged(self._folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
 
-    def attempt(self, grammar: Grammar, param: str, tools: int) -> int:
+    def attempt(self, grammar: str, param: str, tools: int) -> int:
         """The bytes that the runtime keeps of the grammar. Raises Refused when it can't compile
         it, or is slow to follow it."""
         self._pipeline = self._pipeline or self._made()
@@ -128,10 +128,10 @@ class _Tiny:
                 give_memory_back()
         return kept
 
-    def _draw(self, pipeline: Pipeline, grammar: Grammar, param: str, tools: int) -> None:
+    def _draw(self, pipeline: Pipeline, grammar: str, param: str, tools: int) -> None:
         """Draws some tokens. Of many tools only the one that is called is compiled later."""
         sampling = Sampling(temperature=1.0, top_k=1000)
-        plan = Plan(sampling, _TOKENS, grammar=ebnf(grammar), seed=1)
+        plan = Plan(sampling, _TOKENS, grammar=grammar, seed=1)
         self._number += 1
         steps: list[float] = []
         try:

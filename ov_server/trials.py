@@ -17,7 +17,7 @@ from typing import Any
 from .answergrammar import Demand, Made
 from .channel import Child
 from .errors import BadRequest, EngineFailed, Unavailable
-from .grammars.grammar import Grammar
+from .grammars.grammar import Hold
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Start:
 class Complete:
     """A question: the shortest end of a text that was cut off."""
 
-    grammar: Grammar
+    hold: Hold
     text: str
 
 
@@ -98,9 +98,9 @@ class Trials:
         self._remembered.move_to_end(key)
         return self._remembered[key]
 
-    async def rest(self, grammar: Grammar, text: str) -> str | None:
-        """The shortest text that completes one under the grammar; None when it is too hard."""
-        answer = await self._checkers.ask(Complete(grammar, text))
+    async def rest(self, hold: Hold, text: str) -> str | None:
+        """The shortest text that completes one under its grammar; None when it is too hard."""
+        answer = await self._checkers.ask(Complete(hold, text))
         return None if isinstance(answer, Failure) else answer
 
     async def fits(self, schema: Mapping[str, Any] | bool, text: str) -> bool:

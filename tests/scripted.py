@@ -12,7 +12,7 @@ from ov_server.core import Arguments, Event, Finish, Reasoning, Sampling, Text
 from ov_server.detokenizer import Detokenizer
 from ov_server.grammars.completion import Network
 from ov_server.grammars.gbnf import parse_gbnf
-from ov_server.grammars.grammar import Grammar
+from ov_server.grammars.grammar import Prepared
 from ov_server.jobs import Call, Job
 from ov_server.markup import Reading
 from ov_server.stepping import Output, Plan
@@ -90,7 +90,7 @@ class ScriptedPipeline:
 
 
 def play(
-    script: Script, reading: Reading, grammar: Grammar | None, max_tokens: int = 10_000
+    script: Script, reading: Reading, grammar: Prepared | None, max_tokens: int = 10_000
 ) -> tuple[list[Event], Job]:
     """What comes of the script, event by event."""
     decoder = Detokenizer(script.decode)

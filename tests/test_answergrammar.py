@@ -11,8 +11,8 @@ from ov_server.answergrammar import Demand, Made, Refused, make
 from ov_server.calls import CallParser, written
 from ov_server.core import AnswerFormat, Tool
 from ov_server.grammars.completion import Network
-from ov_server.grammars.grammar import Grammar, rooted
-from ov_server.markup import ANSWER, CALLS, START, Markers, rest_of
+from ov_server.grammars.grammar import Grammar
+from ov_server.markup import ANSWER, CALLS, START, Markers, headed_of, rest_of
 from ov_server.schemacheck import fits
 from ov_server.toolformats import FORMATS, ToolFormat
 
@@ -35,7 +35,7 @@ OBJECTS = {
 
 
 def held(made: Made, rule: str) -> Network:
-    return Network(rooted(made.grammar, rule))
+    return Network(made.grammar.rooted(rule))
 
 
 def accepts(grammar: Network | Grammar, text: str) -> bool:
@@ -56,7 +56,8 @@ def test_calls_as_the_family_writes_them_are_let_through(form: ToolFormat) -> No
     one = written(form, [("add", {"a": 1, "b": -2})])
     assert accepts(held(made, START), one)
     assert accepts(held(made, ANSWER), f"\n\n{one}")
-    assert accepts(held(made, CALLS), one.removeprefix(form.opening))
+    free = make(Demand(form.name, (ADD, NOW)))
+    assert accepts(held(free, CALLS), one.removeprefix(form.opening))
     assert accepts(held(made, START), written(form, [("now", {}), ("add", {"a": 1, "b": 2})]))
     for wrong in (
         written(form, [("sub", {"a": 1, "b": 2})]),
@@ -78,21 +79,21 @@ def test_no_more_calls_are_let_through_than_may_be(form: ToolFormat) -> None:
 
 @FORM
 def test_behind_a_head_the_call_goes_on(form: ToolFormat) -> None:
-    if form.head:
+    if form.heads:
         made = make(Demand(form.name, (NOW, ADD)))
         text = written(form, [("add", {"a": 1, "b": 2})]).removeprefix(form.opening)
-        bare = form.head % "add"
+        bare = form.heads[0] % "add"
         behind = next(n for n in range(len(text)) if "".join(text[:n].split()) == bare)
-        assert accepts(held(made, rest_of(1)), text[behind:])
-        assert not accepts(held(made, rest_of(0)), text[behind:])
+        assert accepts(held(made, headed_of(1)), text[behind:])
+        assert not accepts(held(made, headed_of(0)), text[behind:])
 
 
 @FORM
 @pytest.mark.parametrize("name", OBJECTS)
 def test_whatever_is_let_through_is_read_as_a_call_that_fits(form: ToolFormat, name: str) -> None:
     schema = OBJECTS[name]
-    made = make(Demand(form.name, (Tool("f", "", schema),), required=True, several=False))
-    sampler = Sampler(rooted(made.grammar, CALLS), seed=3)
+    made = make(Demand(form.name, (Tool("f", "", schema),), several=False))
+    sampler = Sampler(made.grammar.rooted(CALLS), seed=3)
     for _ in range(6):
         text = sampler.text()
         parser = CallParser(form, made.kinds)
@@ -118,8 +119,8 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize("name", ODD)
 def test_odd_arguments_are_read_as_they_are_written(form: ToolFormat, name: str) -> None:
     schema = {"type": "object", "properties": ODD[name], "required": list(ODD[name])}
-    made = make(Demand(form.name, (Tool("f", "", schema),), required=True, several=False))
-    sampler = Sampler(rooted(made.grammar, CALLS), seed=5)
+    made = make(Demand(form.name, (Tool("f", "", schema),), several=False))
+    sampler = Sampler(made.grammar.rooted(CALLS), seed=5)
     for _ in range(25):
         text = sampler.text()
         parser = CallParser(form, made.kinds)
@@ -187,7 +188,7 @@ def test_names_that_a_format_can_not_carry_are_refused_or_read_back(
         return
     made = make(demand)
     parser = CallParser(form, made.kinds)
-    _, *pieces = parser.feed(Sampler(rooted(made.grammar, CALLS)).text())
+    _, *pieces = parser.feed(Sampler(made.grammar.rooted(CALLS)).text())
     assert list(json.loads("".join(map(str, pieces)))) == [key]
 
 

@@ -17,7 +17,7 @@ from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.grammars.completion import Network
 from ov_server.grammars.gbnf import parse_gbnf
-from ov_server.grammars.grammar import Grammar, Rule, characters, choice, literal, sequence
+from ov_server.grammars.grammar import Rule, characters, choice, literal, prepared, sequence
 from ov_server.jobs import Call, Job
 from ov_server.markup import START, Reading
 from ov_server.stepping import Plan
@@ -587,7 +587,8 @@ async def test_stop_strings_hold_across_a_recovery(bench: Bench) -> None:
 
 
 async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Bench) -> None:
-    grammar = Grammar({START: sequence(literal("an "), characters("az"), literal("nswer"))})
+    text = sequence(literal("an "), characters("az"), literal("nswer"))
+    grammar = prepared({START: text}, [START])
     reading = Reading(held=True)
     begun = bench.job("a", "an answer", reading=reading, grammar=grammar)
     assert begun.plan.grammar == 'root ::= start\nstart ::= "an " [a-z] "nswer"\n'
@@ -605,7 +606,7 @@ async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Ben
 async def test_an_answer_whose_grammar_can_not_go_on_ends_alone(bench: Bench) -> None:
     """So long a text under a rule that calls itself is too much to go on from."""
     again = choice(characters("az"), sequence(characters("az"), Rule(START)))
-    deep = Grammar({START: again})
+    deep = prepared({START: again}, [START])
     long = bench.job("a", "x" * 1500, reading=Reading(held=True), grammar=deep, max_tokens=5000)
     bench.batch.submit([long])
     await bench.steps.arrival()
@@ -626,7 +627,7 @@ async def test_an_answer_that_was_dropped_for_memory_goes_on_under_its_grammar(
 ) -> None:
     bench.steps.open()
     bench.runtime.memory.add(("a", 4))
-    grammar = Grammar({START: literal("yes-and-no")})
+    grammar = prepared({START: literal("yes-and-no")}, [START])
     dropped = bench.job("a", "yes-and-no", reading=Reading(held=True), grammar=grammar)
     other = bench.job("b", "another answer")
     bench.batch.submit([other, dropped])
@@ -640,7 +641,7 @@ def structured(bench: Bench, prompt: str, gigabytes: int) -> Job:
     rule = {START: choice(literal("yes"), literal(prompt))}
     memory = gigabytes * 1_000_000_000
     reading = Reading(held=True)
-    more = {"reading": reading, "grammar": Grammar(rule), "grammar_memory": memory}
+    more = {"reading": reading, "grammar": prepared(rule, [START]), "grammar_memory": memory}
     return bench.job(prompt, "yes", **more)
 
 

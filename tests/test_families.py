@@ -23,7 +23,7 @@ from ov_server.core import (
     ToolCall,
 )
 from ov_server.grammars.completion import Network
-from ov_server.markup import Markers, Reading
+from ov_server.markup import MOST_CALLS, Markers, Reading
 from ov_server.toolformats import FORMATS, ToolFormat
 
 FORM = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
@@ -95,9 +95,9 @@ def anonymous(events: list[Event]) -> list[Event]:
 
 def answer(form: ToolFormat) -> tuple[str, str]:
     """An answer of the family with all that it may have, and its text."""
-    before = "" if form.head else "Let me `<tool_call>` look:\n\n"
+    before = "" if form.heads else "Let me `<tool_call>` look:\n\n"
     calls = written(form, CALLS)
-    if form.head:
+    if form.heads:
         calls = calls.removeprefix(form.opening)
     return f"<think>\nThe city is </thin Zürich.\n</think>\n\n{before}{calls}", before.rstrip()
 
@@ -172,7 +172,7 @@ def test_with_many_functions_the_name_decides_on_the_rest(form: ToolFormat, requ
         by_name=True,
     )
     text = written(form, CALLS)
-    text = text if required or not form.head else text.removeprefix(form.opening)
+    text = text if required or not form.heads else text.removeprefix(form.opening)
     names = [found.end() + 1 for found in re.finditer("get_weather(_everywhere)?", text)]
     for step in (1, 3, 8, 10_000):
         script = Script(text, range(0, len(text), step), turns=names)
@@ -180,10 +180,50 @@ def test_with_many_functions_the_name_decides_on_the_rest(form: ToolFormat, requ
         assert told(events) == ("", "", CALLS, "tool_calls")
 
 
+def test_no_more_calls_are_made_than_may_be_with_many_functions_either() -> None:
+    form = FORMATS["hermes"]
+    many = tuple(Tool(f"tool_{n}") for n in range(20))
+    made = make(Demand(form.name, many))
+    read = Reading(form=form, names=tuple(tool.name for tool in many), by_name=True)
+    text = written(form, [("tool_3", {})] * MOST_CALLS)
+    names = [found.end() + 1 for found in re.finditer("tool_3", text)]
+    events, job = play(Script(text, range(0, len(text), 9), turns=names), read, made.grammar)
+    assert len(told(events)[2]) == MOST_CALLS
+    assert job.hold is not None
+    assert Network(job.hold.rooted()).rest(job.reader.held_text) == ""
+    further = form.again + written(form, [("tool_3", {})]).removeprefix(form.opening)
+    assert Network(job.hold.rooted()).rest(job.reader.held_text + further) is None
+
+
+@pytest.mark.parametrize("key", ["parameters", "arguments"])
+def test_a_bare_call_of_llama_is_known_by_what_follows_the_name(key: str) -> None:
+    form = FORMATS["llama3"]
+    text = f'{{"name": "get_weather", "{key}": {{"city": "Bern"}}}}'
+    for step in (1, 3, 1000):
+        script = Script(text, range(0, len(text), step))
+        events, _ = play(script, reading(form), made(form).grammar)
+        assert told(events) == ("", "", [("get_weather", {"city": "Bern"})], "tool_calls")
+
+
+@pytest.mark.parametrize(("stop", "said"), [("\n\n", "Now."), (".\n", "Now"), ("\n<", None)])
+def test_a_stop_string_may_end_in_the_white_space_before_a_call(
+    stop: str, said: str | None
+) -> None:
+    form = FORMATS["hermes"]
+    text = "Now.\n\n" + written(form, CALLS[:1])
+    for step in (1, 3, 1000):
+        script = Script(text, range(0, len(text), step))
+        read = reading(form, stops=(stop,))
+        events, _ = play(script, read, made(form).grammar)
+        called = ("", "Now.", CALLS[:1], "tool_calls")
+        assert told(events) == (called if said is None else ("", said, [], "stop"))
+
+
 TALK = [
     "No call at all.",
     'Here is JSON: {"name": "get_weather", "arguments": {"city": "Bern"}}',
     '{"name": "Bern", "parameters": {}}',
+    '{"name": "get_weather", "purpose": "to tell", "parameters": 3}',
     "[get_weather, get_weather_everywhere](of the tools)",
     "Write `<tool_call>` or `[TOOL_CALLS]` or `<|tool_call|>` or `<|tool_call>`.",
     'The marks are "<tool_call>", "[TOOL_CALLS]", "<|tool_call|>" and "<|tool_call>" here.',
@@ -228,8 +268,8 @@ def test_an_answer_that_is_cut_off_in_a_call_can_be_completed(form: ToolFormat) 
         assert isinstance(events[-1], Finish)
         assert events[-1].reason == "length"
         if job.reader.unfinished:
-            assert job.grammar is not None
-            rest = Network(job.grammar).rest(job.reader.held_text)
+            assert job.hold is not None
+            rest = Network(job.hold.rooted()).rest(job.reader.held_text)
             assert rest is not None
             events[-1:-1] = job.reader.complete(rest)
         calls = told(events)[2]

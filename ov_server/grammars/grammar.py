@@ -114,14 +114,6 @@ def optional(node: Node) -> Node:
     return repeat(node, 0, 1)
 
 
-def rooted(grammar: Grammar, rule: str, before: str = "") -> Grammar:
-    """The same rules for texts of another one, behind a text that has to come first."""
-    rules = {**grammar.rules, "root": sequence(Literal(before), Rule(rule))}
-    found = pruned(Grammar(rules))
-    assert found is not None, "a rule of a grammar in use fits no text"
-    return found
-
-
 def productive(rules: Mapping[str, Node]) -> set[str]:
     """The rules of which any text can come."""
     found: set[str] = set()
@@ -199,6 +191,56 @@ def references(node: Node) -> Iterable[str]:
 # follow: "éa" becomes one character. In a class of its own such a character comes to no harm.
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A grammar of which texts may begin with any of several rules. Their EBNF is at hand: writing
+    that of a large one takes longer than a token."""
+
+    rules: Mapping[str, Node]
+    lines: Mapping[str, str]
+    """The EBNF of each rule."""
+    needs: Mapping[str, tuple[str, ...]]
+    """By rule that a text may begin with: all rules that it leads to, itself among them."""
+
+    def ebnf(self, *begins: str, before: str = "") -> str:
+        """The EBNF of the texts of one of these rules, behind a text that has to come first."""
+        root = sequence(Literal(before), choice(*map(Rule, begins)))
+        names = dict.fromkeys(name for rule in begins for name in self.needs[rule])
+        return f"root ::= {_written(root, {})}\n" + "".join(self.lines[name] for name in names)
+
+    def rooted(self, rule: str, before: str = "") -> Grammar:
+        """The same as a tree."""
+        return reached(Grammar({**self.rules, "root": sequence(Literal(before), Rule(rule))}))
+
+
+def prepared(rules: Mapping[str, Node], begins: Iterable[str]) -> Prepared:
+    """Raises ValueError with the name of a rule in `begins` that no text fits."""
+    alive = productive(rules)
+    for rule in begins:
+        if rule not in alive:
+            raise ValueError(rule)
+    kept = {name: _without(node, alive) for name, node in rules.items() if name in alive}
+    needs = {rule: tuple(reached(Grammar(kept, rule)).rules) for rule in begins}
+    used = {name for names in needs.values() for name in names}
+    lines = {name: f"{name} ::= {_written(kept[name], {})}\n" for name in used}
+    return Prepared({name: kept[name] for name in used}, lines, needs)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a text is held to: a rule of a grammar, behind a text that has come already."""
+
+    grammar: Prepared
+    rule: str
+    before: str = ""
+
+    def ebnf(self) -> str:
+        return self.grammar.ebnf(self.rule, before=self.before)
+
+    def rooted(self) -> Grammar:
+        return self.grammar.rooted(self.rule, self.before)
 
 
 def ebnf(grammar: Grammar) -> str:
