@@ -304,7 +304,8 @@ class Added:
 class FakeRuntime:
     """What the fake pipelines of one Batch share: the answers, the faults, and what was called.
 
-    A token is a character's number. A prompt is told from others by its first character, and its
+    A token is a character's number in UTF-16, so an emoji is two, and a half one decodes to U+FFFD
+    as a model's does. A prompt is told from others by its first character, and its
     answer goes on from what the prompt already holds of it, as a model's would.
     """
 
@@ -348,16 +349,26 @@ class FakeRuntime:
     def decode(self, batch: list[list[int]]) -> list[str]:
         if self.decode_errors:
             raise self.decode_errors.popleft()
-        return ["".join(map(chr, tokens)) for tokens in batch]
+        return [_text(tokens) for tokens in batch]
 
     def script(self, prompt: str, answer: str, reason: Literal["stop", "length"] = "stop") -> None:
         self.prompts[prompt[0]] = [ord(c) for c in prompt]
-        self.answers[prompt[0]] = [ord(c) for c in answer]
+        self.answers[prompt[0]] = _units(answer)
         self.reasons[prompt[0]] = reason
 
     def sliced(self, who: str) -> list[int]:
         """How long the prompt was at each of its adds."""
         return [added.tokens for added in self.added if added.who == who]
+
+
+def _units(text: str) -> list[int]:
+    data = text.encode("utf-16-le")
+    return [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
+
+
+def _text(units: list[int]) -> str:
+    data = b"".join(unit.to_bytes(2, "little") for unit in units)
+    return data.decode("utf-16-le", "replace")
 
 
 @dataclass

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from fakes import FakeRuntime, Turnstile, happens, soon, until
 
+from ov_server.answergrammar import Demand, make
 from ov_server.batch import Batch
-from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob
+from ov_server.calls import written
+from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob, Tool
 from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.grammars.completion import Network
@@ -21,6 +23,7 @@ from ov_server.grammars.grammar import Rule, characters, choice, literal, prepar
 from ov_server.jobs import Call, Job
 from ov_server.markup import START, Reading
 from ov_server.stepping import Plan
+from ov_server.toolformats import FORMATS
 
 pytestmark = pytest.mark.anyio
 
@@ -601,6 +604,36 @@ async def test_an_answer_under_a_grammar_goes_on_with_what_may_follow(bench: Ben
     bench.steps.open()
     assert await Asked(begun).text() == "an answer"
     assert Network(parse_gbnf(begun.plan.grammar)).rest("") == "swer"
+
+
+async def test_half_a_character_is_generated_anew_under_a_grammar(bench: Bench) -> None:
+    """The grammar of the rest knows nothing of a token that had no text yet."""
+    grammar = prepared({START: literal("😀yes")}, [START])
+    begun = bench.job("a", "😀yes", reading=Reading(held=True), grammar=grammar)
+    bench.batch.submit([begun])
+    await bench.steps.arrival()
+    await bench.steps.one()
+    bench.runtime.losses = 1
+    bench.steps.open()
+    assert await Asked(begun).text() == "😀yes"
+    assert bench.runtime.sliced("a") == [1, 1]
+
+
+async def test_who_turns_to_another_rule_does_not_open_a_full_kv_cache(bench: Bench) -> None:
+    """Newcomers wait until somebody has left for good."""
+    bench.steps.open()
+    bench.runtime.memory.add(("b", 2))
+    form = FORMATS["hermes"]
+    text = "Now.\n" + written(form, [("f", {})])
+    tools = make(Demand(form.name, (Tool("f"),)))
+    reading = Reading(form=form, names=("f",))
+    calling = Asked(bench.job("a", text, reading=reading, grammar=tools.grammar))
+    dropped = Asked(bench.job("b", "another answer"))
+    bench.batch.submit([calling.job, dropped.job])
+    assert (await calling.got()).reason == "tool_calls"
+    assert await dropped.text() == "another answer"
+    together = [step for step in bench.runtime.steps if set(step) == {"a", "b"}]
+    assert len(together) == 3
 
 
 async def test_an_answer_whose_grammar_can_not_go_on_ends_alone(bench: Bench) -> None:
