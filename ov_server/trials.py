@@ -6,7 +6,7 @@ Answers are completed and checked in another one: no answer waits for somebody's
 
 import asyncio
 import logging
-import time
+import signal
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +23,13 @@ log = logging.getLogger(__name__)
 
 _START_LIMIT_S, _WORK_LIMIT_S = 120, 60
 _REMEMBERED = 256
-_QUICK_S = 0.5
-"""A process that is lost so soon was ended from outside."""
+_LONGEST = 2_000_000
+"""Characters of a request's functions and format together."""
+_MAKERS = 2
+"""Processes that make grammars, so that one that takes long keeps nobody waiting; the second one
+starts when it is needed."""
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of processes that somebody ended. Those that end themselves do so for their limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Failure:
 
     reason: str
     param: str | None = None
+    lasting: bool = True
+    """Whether the same question would have the same answer."""
 
 
 Question = Demand | Complete | Check
@@ -67,13 +74,18 @@ _TOO_MUCH = (
     "smaller bounds of lengths and counts."
 )
 _TOO_DEEP = "It is nested too deeply. Make it flatter."
+_TOO_LONG = (
+    "Its functions and formats have {} characters, and may have {}. Leave some out, or describe "
+    "them in fewer words."
+)
+_LOST = "The process that makes grammars was ended twice. Send the request again."
 
 
 class Trials:
     """Asks the processes, which start with the first question. Methods are the event loop's."""
 
     def __init__(self, model: Path, tiny: Path):
-        self._makers = _Asker(Start(model, tiny))
+        self._makers = _Asker(Start(model, tiny), _MAKERS)
         self._checkers = _Asker(Start())
         self._remembered: OrderedDict[str, Made | Failure] = OrderedDict()
 
@@ -90,8 +102,12 @@ class Trials:
             key = demand.key
         except RecursionError:
             return Failure(_TOO_DEEP)
+        if len(key) > _LONGEST:
+            return Failure(_TOO_LONG.format(len(key), _LONGEST))
         if key not in self._remembered:
             answer = await self._makers.ask(demand, unless=lambda: self._remembered.get(key))
+            if isinstance(answer, Failure) and not answer.lasting:
+                return answer
             self._remembered[key] = answer
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -115,12 +131,13 @@ class Trials:
 
 
 class _Asker:
-    """One process and the thread that waits for it; questions are answered in their order."""
+    """Processes and the threads that wait for them; questions are taken up in their order."""
 
-    def __init__(self, start: Start):
+    def __init__(self, start: Start, most: int = 1):
         self._start = start
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trial")
-        self._child: Child | None = None
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="trial")
+        self._children: list[Child] = []
+        self._idle: list[Child] = []
         self._closed = False
 
     async def ask(self, question: Question, unless: Any = lambda: None) -> Any:
@@ -137,51 +154,59 @@ class _Asker:
 
     def close(self) -> None:
         self._closed = True
-        if self._child is not None:
-            self._child.kill()
+        for child in list(self._children):
+            child.kill()
         self._pool.shutdown(cancel_futures=True)
-        self._end()
+        for child in list(self._children):
+            self._end(child)
 
-    # On the thread.
+    # On the threads.
 
     def _answer(self, question: Question, *, again: bool) -> Any:
-        child = self._started()
-        began = time.monotonic()
+        child = self._idle.pop() if self._idle else self._started()
         try:
             tools = len(question.tools) if isinstance(question, Demand) else 0
             child.channel.limit(_WORK_LIMIT_S + tools)
             child.channel.send(question)
-            return child.channel.receive()
-        except RecursionError:
-            return Failure(_TOO_DEEP)
+            answer = child.channel.receive()
+        except RecursionError:  # of pickling it: nothing was sent
+            answer = Failure(_TOO_DEEP)
         except (EOFError, OSError):
-            self._end()
+            code = self._end(child)
             if self._closed:
                 raise RuntimeError("closed") from None
-            if again and not self._closed and time.monotonic() - began < _QUICK_S:
-                return self._answer(question, again=False)
-            log.warning("a %s took too much time or memory", type(question).__name__.lower())
-            return Failure(_TOO_MUCH)
+            what = type(question).__name__.lower()
+            if code not in _FROM_OUTSIDE:
+                log.warning("a %s took too much time or memory", what)
+                return Failure(_TOO_MUCH)
+            log.warning("the process that worked on a %s was ended", what)
+            return self._answer(question, again=False) if again else Failure(_LOST, lasting=False)
+        self._idle.append(child)
+        return answer
 
     def _started(self) -> Child:
-        if self._child is None:
-            child = Child("ov_server.trial")
-            child.channel.limit(_START_LIMIT_S)
-            try:
+        child = Child("ov_server.trial")
+        self._children.append(child)
+        child.channel.limit(_START_LIMIT_S)
+        refusal = None
+        try:
+            if not self._closed:  # close() may have looked before it was there
                 child.channel.send(self._start)
                 refusal = child.channel.receive()
-            except (EOFError, OSError):
-                refusal = f"its process ends with {child.kill()}"
-            if refusal is not None or self._closed:
-                child.close()
-                raise EngineFailed(
-                    f"Grammars can't be tried with this model: {refusal}. Leave tools and formats "
-                    "out, or convert the model again."
-                )
-            self._child = child
-        return self._child
+        except (EOFError, OSError):
+            refusal = f"its process ends with {child.kill()}"
+        if self._closed:
+            raise RuntimeError("closed")
+        if refusal is not None:
+            self._end(child)
+            raise EngineFailed(
+                f"Grammars can't be tried with this model: {refusal}. Leave tools and formats "
+                "out, or convert the model again."
+            )
+        return child
 
-    def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.close()
+    def _end(self, child: Child) -> int:
+        """The exit code."""
+        self._children.remove(child)
+        child.close()
+        return child.kill()

@@ -7,15 +7,16 @@ from typing import Any
 
 import psutil
 import pytest
+from fakes import settled
 
 from ov_server.answergrammar import Demand
 from ov_server.core import AnswerFormat, Tool
-from ov_server.errors import BadRequest
+from ov_server.errors import BadRequest, Unavailable
 from ov_server.grammars.grammar import Hold
 from ov_server.markup import START
 from ov_server.trials import Trials
 
-from .waiting import BOUND_S
+from .waiting import BOUND_S, until
 
 pytestmark = pytest.mark.anyio
 
@@ -92,10 +93,49 @@ async def test_a_process_that_is_lost_is_replaced_and_nobody_is_told(trials: Tri
     assert await trials.made(asking("regex", "a"))
     [process] = processes()
     process.kill()
-    process.wait(BOUND_S)
     assert await trials.made(asking("regex", "b"))
     [other] = processes()
     assert other.pid != process.pid
+
+
+async def test_one_that_takes_long_keeps_nobody_waiting(trials: Trials) -> None:
+    slow = asyncio.create_task(refusal(trials.made(HOSTILE["repeat"])))
+    await asyncio.to_thread(until, processes, "a process starts")
+    assert await asyncio.wait_for(trials.made(asking("regex", "c")), BOUND_S)
+    assert not slow.done()
+    await slow
+
+
+async def test_what_was_ended_from_outside_may_be_asked_again(trials: Trials) -> None:
+    await asyncio.gather(*(trials.made(asking("regex", text)) for text in "ab"))
+    both = processes()
+    assert len(both) == 2
+    for process in both:
+        process.suspend()
+    asked = asyncio.create_task(refusal(trials.made(asking("regex", "c"))))
+    await settled()
+    for process in both:
+        process.kill()
+    assert "Send the request again" in await asked
+    assert await trials.made(asking("regex", "c"))
+
+
+async def test_schemas_have_a_limit_of_size(trials: Trials) -> None:
+    told = await refusal(trials.made(asking("json_schema", {"description": "x" * 3_000_000})))
+    assert "3000" in told
+    assert processes() == []
+
+
+async def test_closing_does_not_wait_for_a_process_that_starts(
+    converted: Path, cache: Path
+) -> None:
+    trials = Trials(converted, cache / "tiny" / "test")
+    asked = asyncio.create_task(trials.made(asking("regex", "a")))
+    await asyncio.to_thread(until, processes, "a process starts")
+    await asyncio.to_thread(trials.close)
+    with pytest.raises(Unavailable):
+        await asked
+    assert processes() == []
 
 
 async def test_texts_are_completed_and_checked_there(trials: Trials) -> None:
