@@ -12,10 +12,11 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from . import endings
 from .arguments import Malformed
 from .core import EngineStats
 from .detokenizer import Detokenizer
-from .errors import EngineFailed, ServerError, Unavailable, said
+from .errors import ServerError, said
 from .jobs import Job, deliver
 from .prefill import PrefixMemory, next_part
 from .stepping import NoPipeline, Output, Pipeline, PipelineLost
@@ -103,7 +104,7 @@ class Batch:
                 self._wake.notify()
                 return
         for job in jobs:
-            _fail(job, _stopping())
+            job.fail(endings.stopping())
 
     def cancel(self, jobs: Iterable[Job]) -> None:
         """Drops jobs, wherever they are, before the next step."""
@@ -147,7 +148,7 @@ class Batch:
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._drop_pipeline()
-        self._fail_all(_stopping())
+        self._fail_all(endings.stopping())
 
     def _work(self) -> _Failure | None:
         """One step; what was said if it failed. The error itself would keep the pipeline in
@@ -300,7 +301,7 @@ class Batch:
             job.read(text, output)
         except Malformed as error:
             self._leave(job)
-            _fail(job, _unreadable(error))
+            job.fail(endings.unreadable(error))
             return
         if job.reader.stopped:
             self._leave(job)
@@ -339,7 +340,7 @@ class Batch:
             job.finish(self._detokenizer.flush(job.window), "length", time.monotonic())
             deliver([job.call])
         else:
-            _fail(job, _too_large())
+            job.fail(endings.too_large())
 
     # Faults.
 
@@ -360,7 +361,7 @@ class Batch:
         self._reader = None
         self._memory.clear()
         if len(suspects) == 1 and (suspects[0].suspect or not failure.lost):
-            _fail(suspects[0], _guilty(failure.reason))
+            suspects[0].fail(endings.guilty(failure.reason))
         else:
             for job in suspects:
                 job.suspect = True
@@ -386,7 +387,7 @@ class Batch:
                 job.window = self._detokenizer.window(job.tokens)
         except Exception as error:
             log.error("a structured answer can't go on: %s", said(error))
-            _fail(job, _interrupted())
+            job.fail(endings.interrupted())
             return False
         return True
 
@@ -402,7 +403,7 @@ class Batch:
         except Exception as error:
             log.error("the pipeline can't be made anew: %s", said(error))
             self.failed = True
-            self._fail_all(_guilty(said(error)))
+            self._fail_all(endings.guilty(said(error)))
 
     def _fail_all(self, error: ServerError) -> None:
         with self._wake:
@@ -411,41 +412,4 @@ class Batch:
             self._waiting.clear()
             self._inbox.clear()
         for job in jobs:
-            _fail(job, error)
-
-
-def _fail(job: Job, error: ServerError) -> None:
-    job.ended = True
-    job.call.put(error)
-    deliver([job.call])
-
-
-def _guilty(failure: str) -> EngineFailed:
-    return EngineFailed(
-        f"The engine failed on this request: {failure}. Other requests go on. "
-        "Change the request before you send it again."
-    )
-
-
-def _interrupted() -> EngineFailed:
-    return EngineFailed(
-        "The engine had to be restarted in the middle of this structured answer, and it can't go "
-        "on from there. Send the request again."
-    )
-
-
-def _unreadable(error: Malformed) -> EngineFailed:
-    return EngineFailed(
-        f"The model's call can't be read: {error}. Send the request again; if that does not help, "
-        "set the model's tool_format in the registry."
-    )
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("The model is being unloaded. Send the request again.")
-
-
-def _too_large() -> EngineFailed:
-    return EngineFailed(
-        "The prompt does not fit the KV cache. Shorten it, or raise OV_KV_CACHE_GB on the server."
-    )
+            job.fail(error)

@@ -215,6 +215,12 @@ class Job:
         calls = reason == "stop" and self.reader.called
         self.call.put(Finish("tool_calls" if calls else reason, self.index))
 
+    def fail(self, error: ServerError) -> None:
+        """Ends the request with an error, at once."""
+        self.ended = True
+        self.call.put(error)
+        deliver([self.call])
+
 
 def _covering(logprobs: list[TokenLogprob], said: list[Said]) -> list[TokenLogprob]:
     """Those of the tokens that the text came of, when a stop string cut off the rest."""
