@@ -12,7 +12,7 @@ from .arguments import Kinds
 from .calls import name_end
 from .core import AnswerFormat, Tool
 from .grammars import styles
-from .grammars.automata import TooLarge, minimal
+from .grammars.automata import Automaton, TooLarge, both, minimal
 from .grammars.completion import Network
 from .grammars.gbnf import GrammarError, parse_gbnf
 from .grammars.grammar import (
@@ -266,16 +266,25 @@ def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node
             return {**schemas.rules, "text": node}
         if answer.kind == "regex":
             book = Rulebook("text_")
-            whole = minimal(matching(f"^(?:{answer.value})$"))
-            return {"text": Strings(book).bare(whole), **book.rules}
+            return {"text": Strings(book).bare(_whole(answer.value)), **book.rules}
         if answer.kind == "choice":
             if any("\0" in text for text in answer.value):
-                raise GrammarError("no text may hold a null character")
+                raise GrammarError("a text holds U+0000, which no answer can hold; leave it out")
             return {"text": choice(*map(literal, answer.value))}
         given = parse_gbnf(answer.value)
         return {**given.rules, "text": Rule(given.root)}
     except (SchemaError, PatternError, GrammarError, TooLarge) as error:
         raise Refused(f"It can't be used: {error}", answer.param) from None
+
+
+def _whole(pattern: str) -> Automaton:
+    """The texts that fit a pattern from end to end, without those that hold U+0000: the runtime
+    would take it for the end of the text."""
+    fitting = matching(f"^(?:{pattern})$")
+    found = both(fitting, matching(r"^[^\x00]*$"))
+    if found.empty and not fitting.empty:
+        raise GrammarError("every text that fits holds U+0000, which no answer can hold; change it")
+    return minimal(found)
 
 
 def _unenforced(schemas: Schemas, strict: bool, param: str, whose: str = "") -> list[str]:
