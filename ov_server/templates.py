@@ -7,10 +7,11 @@ template's source mentions: llama.cpp's server and OpenVINO Model Server came to
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .core import ChatRequest, Message, PastCall, Tool
+from .core import ChatRequest, Message, PastCall, Tool, ToolUse
 from .errors import BadRequest, said
 from .markup import Markers
 from .prompt import Abilities, Turn, described_tool, open_ended, template_messages
@@ -42,6 +43,13 @@ class Prompt:
     """It ends inside of the model's reasoning."""
     thought: bool
     """It ends behind it: the model is not to think."""
+
+
+_BLAMED = {
+    "messages": "these messages",
+    "tools": "these tools",
+    "chat_template_kwargs": "what chat_template_kwargs or reasoning_effort say",
+}
 
 
 class ChatTemplate:
@@ -82,11 +90,25 @@ class ChatTemplate:
         try:
             text = open_ended(turns, render) if request.continue_final else render(turns)
         except (RuntimeError, ValueError) as error:
+            param = self._guilty(request)
             raise BadRequest(
-                f"The model's chat template does not accept these messages: {said(error)}.",
-                param="messages",
+                f"The model's chat template does not accept {_BLAMED[param]}: {said(error)}.",
+                param=param,
             ) from None
         return self._ending(text)
+
+    def _guilty(self, request: ChatRequest) -> str:
+        """The field without which the template accepts the request."""
+        without = {
+            "chat_template_kwargs": replace(request, template_options={}),
+            "tools": replace(request, tools=(), tool_use=ToolUse()),
+        }
+        for param, rest in without.items():
+            if rest != request:
+                with suppress(BadRequest):
+                    self.prompt(rest)
+                    return param
+        return "messages"
 
     def _ending(self, text: str) -> Prompt:
         if self.reasoning is None:

@@ -94,7 +94,9 @@ class Trials:
         when there is none or the runtime refuses it."""
         known = await self._known(demand)
         if isinstance(known, Failure):
-            raise BadRequest(known.reason, param=known.param or demand.param, code="invalid_schema")
+            # remembered, perhaps of the same format under another of its names
+            param = "tools" if known.param == "tools" else demand.param
+            raise BadRequest(known.reason, param=param, code="invalid_schema")
         return known
 
     async def _known(self, demand: Demand) -> Made | Failure:

@@ -25,12 +25,16 @@ def template(
     roles: Sequence[str] = ("system", "user", "assistant", "tool"),
     end: str = "",
     refuses: Callable[[Sequence[Turn]], bool] = lambda turns: False,
+    without: str = "",
 ) -> Callable[[Sequence[Turn], bool, Mapping[str, Any]], str]:
-    """A template in Python: shows these roles, and tools and calls in the form."""
+    """A template in Python: shows these roles, and tools and calls in the form. Fails where an
+    option holds the text `without`."""
 
     def render(turns: Sequence[Turn], begin: bool, options: Mapping[str, Any]) -> str:
         if refuses(turns):
             raise RuntimeError("Conversation roles must alternate")
+        if without and without in json.dumps(options):
+            raise RuntimeError("Unknown value")
         shown = json.dumps(options["tools"]) if form and "tools" in options else ""
         for turn in turns:
             if turn["role"] not in roles:
@@ -124,6 +128,26 @@ def test_what_a_template_refuses_all_the_same_is_told() -> None:
     with pytest.raises(BadRequest, match="alternate") as caught:
         chat.prompt(request())
     assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"template_options": {"style": "odd"}}, "chat_template_kwargs"),
+        ({"template_options": {"style": "odd"}, "tools": (TOOL,)}, "chat_template_kwargs"),
+        ({"tools": (Tool("odd"),)}, "tools"),
+        ({"tools": (Tool("odd"),), "template_options": {"style": "plain"}}, "tools"),
+        ({"tools": (Tool("odd"),), "template_options": {"style": "odd"}}, "messages"),
+    ],
+    ids=str,
+)
+def test_a_template_that_fails_is_told_by_the_field_without_which_it_does_not(
+    fields: dict[str, Any], param: str
+) -> None:
+    chat = ChatTemplate(template(FORMATS["hermes"], without="odd"), "")
+    with pytest.raises(BadRequest, match="Unknown value") as caught:
+        chat.prompt(request(**fields))
+    assert caught.value.param == param
 
 
 # Reasoning.

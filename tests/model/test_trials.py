@@ -52,6 +52,18 @@ async def test_a_grammar_is_made_once_and_then_remembered(trials: Trials) -> Non
     assert len(processes()) == 1
 
 
+async def test_what_is_remembered_blames_the_field_that_asks_now(trials: Trials) -> None:
+    for param in ("guided_json", "response_format"):
+        demand = Demand(answer=AnswerFormat("json_schema", {"type": "no"}, param=param))
+        with pytest.raises(BadRequest) as caught:
+            await trials.made(demand)
+        assert caught.value.param == param
+    tools = Demand(tools=(Tool("f", "", {"type": "no"}),), answer=demand.answer)
+    with pytest.raises(BadRequest) as caught:
+        await trials.made(tools)
+    assert caught.value.param == "tools"
+
+
 async def test_nothing_is_started_before_it_is_needed(converted: Path, cache: Path) -> None:
     trials = Trials(converted, cache / "tiny" / "test")
     assert processes() == []
