@@ -10,15 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .core import AnswerFormat
 from .errors import BadRequest
+from .mistakes import spoilt
 
 _LONGEST = 200_000
 """Characters of a schema or a grammar."""
 
 Text = Annotated[str, Field(max_length=_LONGEST)]
-"""An empty one is as if it were left out, which is how some clients send it."""
-
 Schema = dict[str, Any] | bool
-Choices = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=5000)]
+Choices = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=5000)]
 
 
 class NamedSchema(BaseModel):
@@ -42,7 +41,7 @@ class StructuredOutputs(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    json_: Schema | str | None = Field(None, alias="json")
+    json_: Schema | Text | None = Field(None, alias="json")
     regex: Text | None = None
     choice: Choices | None = None
     grammar: Text | None = None
@@ -51,7 +50,8 @@ class StructuredOutputs(BaseModel):
 
 
 class FormatFields(BaseModel):
-    """The fields of a request's body that say what its answer's text has to be."""
+    """The fields of a request's body that say what its answer's text has to be. Empty texts and
+    lists are as if they were left out: some clients send them for what they don't use."""
 
     model_config = ConfigDict(strict=True)
 
@@ -86,7 +86,7 @@ def _formats(fields: FormatFields) -> Iterator[AnswerFormat]:
             yield AnswerFormat("json_schema", _schema(schema, param), param=param)
     if fields.guided_regex:
         yield AnswerFormat("regex", fields.guided_regex, param="guided_regex")
-    if fields.guided_choice is not None:
+    if fields.guided_choice:
         yield AnswerFormat("choice", tuple(fields.guided_choice), param="guided_choice")
     for param, text in (("guided_grammar", fields.guided_grammar), ("grammar", fields.grammar)):
         if text:
@@ -121,14 +121,14 @@ def _structured_outputs(said: StructuredOutputs) -> Iterator[AnswerFormat]:
         raise BadRequest(
             f"'{field}' says none of json, json_object, regex, choice and grammar.", param=field
         )
-    if said.json_ is not None:
+    if said.json_ is not None and said.json_ != "":
         param = f"{field}.json"
         yield AnswerFormat("json_schema", _schema(said.json_, param), param=param)
     if said.json_object:
         yield AnswerFormat("json_schema", {"type": "object"}, param=f"{field}.json_object")
     if said.regex:
         yield AnswerFormat("regex", said.regex, param=f"{field}.regex")
-    if said.choice is not None:
+    if said.choice:
         yield AnswerFormat("choice", tuple(said.choice), param=f"{field}.choice")
     if said.grammar:
         yield AnswerFormat("grammar", said.grammar, param=f"{field}.grammar")
@@ -141,7 +141,13 @@ def _schema(said: Schema | str, param: str) -> Schema:
     try:
         value = json.loads(said)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"'{param}' is no JSON: {error}.", param=param) from None
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BadRequest(
+            f"'{param}' is a text that is no JSON: {why}. Mend it, or send an object.", param=param
+        ) from None
+    if (mistake := spoilt(value)) is not None:
+        place = f"at {mistake.path} " if mistake.path else ""
+        raise BadRequest(f"{param}: {place}{mistake.said}.", param=param)
     if not isinstance(value, dict | bool):
         raise BadRequest(f"'{param}' has to be a schema: an object or a boolean.", param=param)
     return value

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from .markup import Markers
+from .mistakes import explain
 from .parameters import Parameters
 from .settings import DeviceName
 from .toolformats import FORMATS
@@ -106,8 +107,6 @@ def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
         shown = name.encode("utf-8", "replace").decode()
         try:
             entries[name] = _entry(name, value, folder)
-        except ValidationError as error:
-            mistakes[shown] = _told(error)
         except ValueError as error:
             mistakes[shown] = str(error)
     owners = {name: name for name in entries}
@@ -140,7 +139,11 @@ def _entry(name: str, value: Any, folder: Path) -> Entry:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError("it holds half a surrogate pair, which is no character") from None
-    entry = Entry.model_validate({**value, "name": name})
+    said = {**value, "name": name}
+    try:
+        entry = Entry.model_validate(said)
+    except ValidationError as error:
+        raise ValueError(_told(error, said)) from None
     try:
         path = entry.path.expanduser()
     except RuntimeError:
@@ -150,16 +153,12 @@ def _entry(name: str, value: Any, folder: Path) -> Entry:
     return entry.model_copy(update={"path": path if path.is_absolute() else folder / path})
 
 
-def _told(error: ValidationError) -> str:
+def _told(error: ValidationError, said: Mapping[str, Any]) -> str:
     plain = {
         "extra_forbidden": f"it is none of {', '.join(Defaults.model_fields)}",
         "string_pattern_mismatch": "letters, digits and . _ : / @ + - make a name, at most 200",
-        "missing": "it is required, and is missing",
     }
-    return "; ".join(
-        f"{'.'.join(map(str, p['loc'])) or 'it'}: {plain.get(p['type'], p['msg'])}"
-        for p in error.errors()
-    )
+    return "; ".join(f"{m.path or 'it'}: {m.said}" for m in explain(error.errors(), said, plain))
 
 
 def entry_of(path: Path, name: str | None = None) -> Entry:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import openai
 from .errors import BadRequest, MethodNotAllowed, NotFound, ServerError
+from .mistakes import explain
 from .wire import error_response
 
 log = logging.getLogger(__name__)
@@ -75,39 +76,20 @@ def _allowed(error: HTTPException) -> str:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # of a union, the one meant
-    problem = max(error.errors(), key=lambda p: (len(p["loc"]), p["type"] != "string_type"))
-    if problem["type"] == "json_invalid":
-        where = f"{problem.get('ctx', {}).get('error')} at character {problem['loc'][-1]}"
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        where = f"{first.get('ctx', {}).get('error')} at character {first['loc'][-1]}"
         return _respond(request, BadRequest(f"The body is not valid JSON: {where}."))
-    param = _param(problem["loc"])
-    if param is None:
+    if not isinstance(error.body, dict):
         sent = request.headers.get("Content-Type", "none")[:100]
         json = sent.split(";")[0].strip().lower().endswith("json")
         said = "The body must be a JSON object."
         said += "" if json else f" Send it with Content-Type: application/json (it was: {sent})."
-    else:
-        said = f"{param}: {_PLAIN.get(problem['type'], problem['msg'])}."
-    return _respond(request, BadRequest(said, param=param))
-
-
-_PLAIN = {
-    "missing": "it is required, and is missing",
-    "too_short": "it must hold at least one item",
-    "string_unicode": "it holds half a surrogate pair, which is no character",
-}
-"""Pydantic's messages that only programmers understand, in plain words."""
-
-
-def _param(loc: tuple[str | int, ...]) -> str | None:
-    """`messages[0].content` from the place that pydantic gives, without its names of types."""
-    path = ""
-    for part in loc[1:]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part.isidentifier() and part not in ("str", "int", "float", "bool"):
-            path += f".{part}" if path else part
-    return path or None
+        return _respond(request, BadRequest(said))
+    found = [{**finding, "loc": finding["loc"][1:]} for finding in error.errors()]
+    mistake = explain(found, error.body)[0]
+    said = f"{mistake.path or 'The body'}: {mistake.said}."
+    return _respond(request, BadRequest(said, param=mistake.path or None))
 
 
 def _respond(request: Request, problem: ServerError) -> Response:

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: the wire's schema, and parse, complete, stream and error.
+"""OpenAI's chat completions: the body's schema, and parse, complete, stream and error.
 
 Reference: platform.openai.com/docs/api-reference/chat. Knows no engine and no transport.
 """
@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from . import __version__
 from .answerformats import FormatFields, answer_format
@@ -22,8 +23,6 @@ from .core import (
     Done,
     Event,
     Finish,
-    Message,
-    PastCall,
     Reasoning,
     Role,
     Said,
@@ -35,47 +34,11 @@ from .core import (
 )
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ServerError
+from .messages import WireMessage, messages_of
+from .mistakes import spoilt
 from .parameters import Parameters
 from .refusals import refuse
 from .toolchoice import ToolFields, offered, use_of
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-
-
-class CalledFunction(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    name: str = ""
-    arguments: str | dict[str, Any] | None = None
-
-
-class WireCall(BaseModel):
-    """A call that comes back in an assistant's message; the function's fields may stand bare."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    id: str | None = None
-    function: CalledFunction | None = None
-    name: str = ""
-    arguments: str | dict[str, Any] | None = None
-
-
-class WireMessage(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[WireCall] | None = None
-    function_call: CalledFunction | None = None
-    reasoning_content: str | None = None
 
 
 class StreamOptions(BaseModel):
@@ -105,6 +68,18 @@ class ChatBody(Parameters, ToolFields, FormatFields):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     reasoning_effort: Effort | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_json(cls, said: Any) -> Any:
+        """Python's parser takes NaN and half characters. In a field that is ignored they do no
+        harm, but for its name."""
+        if isinstance(said, dict):
+            known = {name: said[name] if name in cls.model_fields else None for name in said}
+            if (mistake := spoilt(known)) is not None:
+                facts = {"place": mistake.place, "said": mistake.said}
+                raise PydanticCustomError("spoilt", "{said}", facts)
+        return said
 
 
 _OURS = {"messages", "add_generation_prompt", "tools"}
@@ -138,7 +113,7 @@ def parse(body: ChatBody, entry: Entry) -> ChatRequest:
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     tools = offered(body)
     request = ChatRequest(
-        messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(body.messages)),
+        messages=messages_of(body.messages),
         sampling=body.sampling().over(entry.defaults.sampling()),
         stop=tuple(stop for stop in stops if stop),
         choices=body.n or 1,
@@ -201,55 +176,6 @@ def _template_options(body: ChatBody) -> dict[str, Any]:
         thinks = body.reasoning_effort != "none"
         options = {"reasoning_effort": body.reasoning_effort, "enable_thinking": thinks}
     return options | (body.chat_template_kwargs or {})
-
-
-def _message(message: WireMessage, place: str) -> Message:
-    roles: dict[str, Any] = {"developer": "system", "function": "tool"}
-    calls = [
-        _call(call.function or CalledFunction(name=call.name, arguments=call.arguments), call.id)
-        for call in message.tool_calls or ()
-    ]
-    if message.function_call is not None:
-        calls.append(_call(message.function_call, message.function_call.name))
-    return Message(
-        role=roles.get(message.role, message.role),
-        content=_content(message.content, place),
-        name=message.name,
-        tool_call_id=message.name if message.role == "function" else message.tool_call_id,
-        tool_calls=tuple(calls),
-        reasoning=message.reasoning_content,
-    )
-
-
-def _call(function: CalledFunction, id_: str | None) -> PastCall:
-    """A call of an earlier turn. Arguments that are no JSON object are shown as they are."""
-    arguments: Any = function.arguments or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments, strict=False)
-        except (ValueError, RecursionError):
-            arguments = {"arguments": arguments}
-    if not isinstance(arguments, dict):
-        arguments = {"arguments": arguments}
-    return PastCall(id_ or "", function.name, arguments)
-
-
-def _content(content: str | list[Part] | None, place: str) -> str:
-    if isinstance(content, list):
-        return "\n".join(_text(part, f"{place}.content[{i}]") for i, part in enumerate(content))
-    return content or ""
-
-
-def _text(part: Part, place: str) -> str:
-    if part.type not in ("text", "input_text", "output_text", "refusal"):
-        raise BadRequest(
-            f"A content part of type '{part.type[:50]}' can't be read: the model takes text only.",
-            param=place,
-        )
-    text = part.refusal if part.type == "refusal" else part.text
-    if text is None:
-        raise BadRequest(f"A content part of type '{part.type}' needs its text.", param=place)
-    return text
 
 
 def heading(body: ChatBody, model: str) -> Heading:

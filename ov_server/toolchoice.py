@@ -2,17 +2,34 @@
 schema, and what they ask for. Pure.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from .core import Tool, ToolUse
 from .errors import BadRequest
 
 MOST_TOOLS = 1024
 
-FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
+_NAME = r"^[A-Za-z0-9_.:/-]{1,128}$"
 """OpenAI's names, and the points, colons and slashes that MCP servers put into theirs."""
+
+
+def _function_name(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
+        raise PydanticCustomError(
+            "function_name", "a function's name is 1 to 128 letters, digits and _ . : / -"
+        )
+    return name
+
+
+FunctionName = Annotated[
+    str,
+    AfterValidator(_function_name),
+    WithJsonSchema({"type": "string", "pattern": _NAME}),
+]
 
 
 class WireFunction(BaseModel):
@@ -46,10 +63,6 @@ class NamedTool(BaseModel):
     function: Named | None = None
     name: str | None = None
 
-    @property
-    def said(self) -> str | None:
-        return self.function.name if self.function else self.name
-
 
 class Allowed(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
@@ -58,14 +71,18 @@ class Allowed(BaseModel):
     tools: list[NamedTool] = Field(min_length=1)
 
 
-class AllowedTools(BaseModel):
+class ChosenTools(BaseModel):
+    """A named tool, or `{"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}`."""
+
     model_config = ConfigDict(strict=True, extra="allow")
 
-    type: Literal["allowed_tools"]
-    allowed_tools: Allowed
+    type: Literal["function", "allowed_tools"]
+    function: Named | None = None
+    name: str | None = None
+    allowed_tools: Allowed | None = None
 
 
-ToolChoice = Literal["none", "auto", "required", "any"] | NamedTool | AllowedTools
+ToolChoice = Literal["none", "auto", "required", "any"] | ChosenTools
 FunctionChoice = Literal["none", "auto"] | Named
 
 
@@ -120,14 +137,28 @@ def use_of(fields: ToolFields, tools: tuple[Tool, ...]) -> ToolUse:
         return ToolUse()
     if not tools:
         raise BadRequest(f"'{param}' needs tools to choose from: say them in 'tools'.", param=param)
-    if isinstance(choice, AllowedTools):
-        allowed = {_known(tool.said, everything, param) for tool in choice.allowed_tools.tools}
-        names = tuple(name for name in everything if name in allowed)
-        return ToolUse(names, choice.allowed_tools.mode == "required", several)
     if isinstance(choice, str):
         return ToolUse(everything, required=True, several=several)
-    name = choice.said if isinstance(choice, NamedTool) else choice.name
+    if isinstance(choice, ChosenTools) and choice.type == "allowed_tools":
+        return _allowed(choice.allowed_tools, everything, several)
+    name = choice.name if isinstance(choice, Named) else _name_of(choice)
     return ToolUse((_known(name, everything, param),), required=True, several=False)
+
+
+def _allowed(said: Allowed | None, everything: tuple[str, ...], several: bool) -> ToolUse:
+    if said is None:
+        raise BadRequest(
+            "'tool_choice' of the type allowed_tools needs its 'allowed_tools': "
+            '{"mode": "auto", "tools": [...]}.',
+            param="tool_choice.allowed_tools",
+        )
+    allowed = {_known(_name_of(tool), everything, "tool_choice") for tool in said.tools}
+    names = tuple(name for name in everything if name in allowed)
+    return ToolUse(names, said.mode == "required", several)
+
+
+def _name_of(tool: NamedTool | ChosenTools) -> str | None:
+    return tool.function.name if tool.function else tool.name
 
 
 def _known(name: str | None, everything: tuple[str, ...], param: str) -> str:
@@ -140,6 +171,7 @@ def _known(name: str | None, everything: tuple[str, ...], param: str) -> str:
     if name not in everything:
         shown = ", ".join(everything[:20])
         raise BadRequest(
-            f"'{param}' names '{name}', which is none of the tools. They are: {shown}.", param=param
+            f"'{param}' names '{name[:128]}', which is none of the tools. They are: {shown}.",
+            param=param,
         )
     return name

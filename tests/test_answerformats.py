@@ -70,6 +70,12 @@ def named(**more: Any) -> dict[str, Any]:
             AnswerFormat("grammar", "g", param="structured_outputs.grammar"),
         ),
         ({"structured_outputs": {}}, None),
+        ({"json_schema": "", "guided_grammar": "", "guided_choice": []}, None),
+        ({"structured_outputs": {"json": "", "regex": "", "choice": [], "grammar": ""}}, None),
+        (
+            {"structured_outputs": {"json": "", "choice": ["a"]}, "guided_choice": []},
+            AnswerFormat("choice", ("a",), param="structured_outputs.choice"),
+        ),
     ],
     ids=str,
 )
@@ -91,6 +97,8 @@ def test_one_format_is_asked_for_by_any_name(
         ({"guided_json": "{"}, "guided_json"),
         ({"guided_json": "5"}, "guided_json"),
         ({"guided_json": "[" * 100_000}, "guided_json"),
+        ({"json_schema": '{"const": "\\ud800"}'}, "json_schema"),
+        ({"structured_outputs": {"json": '{"minimum": NaN}'}}, "structured_outputs.json"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -106,10 +114,11 @@ def test_what_can_not_be_meant_is_told(fields: dict[str, Any], param: str) -> No
         {"response_format": {"type": "xml"}},
         {"response_format": "json"},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}},
-        {"guided_choice": []},
         {"guided_choice": [5]},
         {"guided_regex": 5},
+        {"guided_choice": [""]},
         {"grammar": "x" * 200_001},
+        {"structured_outputs": {"json": "x" * 200_001}},
     ],
     ids=lambda value: str(value)[:60],
 )

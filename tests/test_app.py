@@ -342,6 +342,168 @@ async def test_a_bad_field_is_named(server: Server, fields: dict[str, Any], para
     assert server.loader.begun == []
 
 
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+CALL = {"id": "c", "function": {"name": "f"}}
+TOLD: list[tuple[dict[str, Any], str]] = [
+    ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content: it must be a string or"),
+    ({"messages": [{"role": "x"}]}, 'messages[0].role: it must be "system", "developer", "user"'),
+    (
+        {"messages": [{"role": "user", "content": [{"type": 1}]}]},
+        "messages[0].content[0].type: it must be a string, and is 1.",
+    ),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": 5}}]}]},
+        "messages[0].tool_calls[0].function.arguments: it must be a string or an object, and is 5.",
+    ),
+    ({"stop": {}}, "stop: it must be a string or a list, and is an object."),
+    ({"stop": "x" * 501}, "stop: it may have at most 500 characters, and has 501."),
+    ({"tools": [{"type": "x"}]}, 'tools[0].type: it must be "function", and is "x".'),
+    (
+        {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+        "tools[0].function.name: a function's name is 1 to 128 letters, digits and _ . : / -.",
+    ),
+    (
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},
+        "tools[0].function.parameters: it must be an object, and is a list.",
+    ),
+    (
+        {"tool_choice": "some"},
+        'tool_choice: it must be "none", "auto", "required", "any" or an object, and is "some".',
+    ),
+    ({"tool_choice": {}}, "tool_choice.type: it is required, and is missing."),
+    (
+        {"tool_choice": {"type": "tool"}},
+        'tool_choice.type: it must be "function" or "allowed_tools", and is "tool".',
+    ),
+    (
+        {"tool_choice": {"type": "function", "function": "f"}},
+        'tool_choice.function: it must be an object, and is "f".',
+    ),
+    (
+        {"tool_choice": {"type": "function", "function": {}}},
+        "tool_choice.function.name: it is required, and is missing.",
+    ),
+    (
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}},
+        "tool_choice.allowed_tools.tools: it must hold at least 1 item.",
+    ),
+    (
+        {"tool_choice": {"type": "allowed_tools"}, "tools": [FUNCTION]},
+        "'tool_choice' of the type allowed_tools needs its 'allowed_tools'",
+    ),
+    ({"function_call": 5}, 'function_call: it must be "none", "auto" or an object, and is 5.'),
+    ({"function_call": {}}, "function_call.name: it is required, and is missing."),
+    ({"functions": [{}]}, "functions[0].name: it is required, and is missing."),
+    ({"response_format": "json"}, 'response_format: it must be an object, and is "json".'),
+    (
+        {"response_format": {"type": "json"}},
+        'response_format.type: it must be "text", "json_object" or "json_schema", and is "json".',
+    ),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": ""}}},
+        'response_format.json_schema.schema: it must be an object, true or false, and is "".',
+    ),
+    (
+        {"structured_outputs": {"json": 5}},
+        "structured_outputs.json: it must be an object, true, false or a string, and is 5.",
+    ),
+    ({"structured_outputs": {"choice": "a"}}, "structured_outputs.choice: it must be a list"),
+    ({"guided_json": 5}, "guided_json: it must be an object, true, false or a string, and is 5."),
+    ({"guided_json": "{"}, "'guided_json' is a text that is no JSON: "),
+    ({"guided_choice": [""]}, "guided_choice[0]: it must have at least 1 character."),
+    ({"temperature": 3}, "temperature: it must be at most 2, and is 3."),
+    ({"max_tokens": "9"}, 'max_tokens: it must be a whole number, and is "9".'),
+]
+"""What a person reads of a mistake: where it is on the wire, and what is expected there."""
+
+
+@pytest.mark.parametrize(("fields", "said"), TOLD, ids=lambda value: str(value)[:50])
+async def test_a_mistake_is_told_in_the_words_of_the_wire(
+    server: Server, fields: dict[str, Any], said: str
+) -> None:
+    response = await server.chat(**fields)
+    assert response.status_code == 400
+    assert problem(response)["message"].startswith(said)
+
+
+def spoilt(value: Any) -> list[tuple[dict[str, Any], str]]:
+    """Fields that hold the value somewhere inside, and where."""
+    schema = {"properties": {"a": {"const": [value]}}}
+    arguments = CALL | {"function": {"name": "f", "arguments": {"a": value}}}
+    return [
+        ({"chat_template_kwargs": {"a": [{"b": value}]}}, "chat_template_kwargs.a[0].b"),
+        (
+            {
+                "tools": [
+                    FUNCTION,
+                    {"type": "function", "function": {"name": "g", "parameters": schema}},
+                ]
+            },
+            "tools[1].function.parameters.properties.a.const[0]",
+        ),
+        (
+            {"functions": [{"name": "f", "parameters": schema}]},
+            "functions[0].parameters.properties.a.const[0]",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+            "response_format.json_schema.schema.properties.a.const[0]",
+        ),
+        ({"guided_json": schema}, "guided_json.properties.a.const[0]"),
+        ({"guided_json": json.dumps(schema)}, "guided_json"),
+        ({"structured_outputs": {"json": json.dumps(schema)}}, "structured_outputs.json"),
+        (
+            {"messages": [*HI, {"role": "assistant", "tool_calls": [arguments]}]},
+            "messages[1].tool_calls[0].function.arguments.a",
+        ),
+    ]
+
+
+NO_JSON = [
+    *spoilt("a\ud800"),
+    *spoilt(float("nan")),
+    *spoilt(float("inf")),
+    ({"messages": [{"role": "user", "content": "\udc00"}]}, "messages[0].content"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "\udc00"}]}]},
+        "messages[0].content[0].text",
+    ),
+    ({"messages": [HI[0] | {"name": "\udc00"}]}, "messages[0].name"),
+    ({"chat_template_kwargs": {"\udc00": 1}}, 'chat_template_kwargs["\\udc00"]'),
+    (
+        {"tools": [{"type": "function", "function": {"name": "f", "\udc00": 1}}]},
+        'tools[0].function["\\udc00"]',
+    ),
+    ({"stop": ["a", "\udc00"]}, "stop[1]"),
+    ({"temperature": float("nan")}, "temperature"),
+    ({"\udc00": 1}, '["\\udc00"]'),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), NO_JSON, ids=ascii)
+async def test_what_json_can_not_carry_is_named_where_it_stands(
+    server: Server, fields: dict[str, Any], param: str
+) -> None:
+    body = json.dumps({"model": "a", "messages": HI} | fields).encode()
+    headers = {"content-type": "application/json"}
+    response = await server.http.post("/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == 400
+    error = problem(response)
+    assert error["param"] == param
+    assert error["message"].startswith(param)
+
+
+async def test_what_json_can_not_carry_does_no_harm_in_a_field_that_is_ignored(
+    server: Server,
+) -> None:
+    body = json.dumps({"model": "a", "messages": HI, "user": "\ud800", "metadata": [float("nan")]})
+    headers = {"content-type": "application/json"}
+    response = await server.http.post(
+        "/v1/chat/completions", content=body.encode(), headers=headers
+    )
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("field", ["model", "messages"])
 async def test_a_missing_field_is_named(server: Server, field: str) -> None:
     body = {"model": "a", "messages": HI}

@@ -13,8 +13,6 @@ from ov_server.core import (
     Done,
     Event,
     Finish,
-    Message,
-    PastCall,
     Reasoning,
     Role,
     Sampling,
@@ -37,82 +35,6 @@ TIMINGS = Timings(prompt_tokens=10, prompt_ms=200.0, predicted_tokens=3, predict
 
 def body(**fields: Any) -> ChatBody:
     return ChatBody.model_validate({"model": "a", "messages": HI} | fields)
-
-
-def said(*messages: dict[str, Any]) -> tuple[Message, ...]:
-    return parse(body(messages=list(messages)), ENTRY).messages
-
-
-# Messages.
-
-
-@pytest.mark.parametrize(
-    ("role", "becomes"),
-    [
-        ("system", "system"),
-        ("developer", "system"),
-        ("user", "user"),
-        ("assistant", "assistant"),
-        ("tool", "tool"),
-        ("function", "tool"),
-    ],
-)
-def test_every_role_is_understood(role: str, becomes: str) -> None:
-    assert said({"role": role, "content": "text"})[0].role == becomes
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (None, ""),
-        ("", ""),
-        ("text", "text"),
-        ([], ""),
-        ([{"type": "text", "text": "one"}], "one"),
-        (
-            [{"type": "input_text", "text": "one"}, {"type": "output_text", "text": "two"}],
-            "one\ntwo",
-        ),
-        ([{"type": "refusal", "refusal": "no"}], "no"),
-        ([{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}], "one"),
-    ],
-    ids=str,
-)
-def test_every_form_of_content_becomes_text(content: Any, text: str) -> None:
-    assert said({"role": "user", "content": content})[0].content == text
-
-
-def test_content_may_be_missing() -> None:
-    assert said({"role": "assistant", "tool_calls": []})[0].content == ""
-
-
-@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])
-def test_content_that_is_no_text_is_refused_and_placed(kind: str) -> None:
-    parts = [{"type": "text", "text": "look"}, {"type": kind, kind: {"url": "x"}}]
-    with pytest.raises(BadRequest, match=kind) as caught:
-        said(*HI, {"role": "user", "content": parts})
-    assert caught.value.param == "messages[1].content[1]"
-
-
-def test_what_an_assistant_said_before_is_carried_along() -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    back = {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [call],
-        "reasoning_content": "hm",
-        "refusal": None,
-        "annotations": [],
-    }
-    tool = {"role": "tool", "content": "", "name": "f", "tool_call_id": "c1"}
-    assert said(back, tool) == (
-        Message("assistant", "", tool_calls=(PastCall("c1", "f", {}),), reasoning="hm"),
-        Message("tool", "", name="f", tool_call_id="c1"),
-    )
-
-
-def test_the_last_message_may_be_the_assistants() -> None:
-    assert said(*HI, {"role": "assistant", "content": "done"})[-1].role == "assistant"
 
 
 # Parameters.
@@ -532,38 +454,6 @@ async def test_who_asks_in_the_old_way_is_answered_so() -> None:
         {"function_call": {"arguments": "{}"}},
     ]
     assert streamed[-1]["finish_reason"] == "function_call"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "read"),
-    [
-        ('{"a": 1}', {"a": 1}),
-        ("", {}),
-        (None, {}),
-        ({"a": 1}, {"a": 1}),
-        ("not json", {"arguments": "not json"}),
-        ("[1]", {"arguments": [1]}),
-        ('{"a": "two\nlines"}', {"a": "two\nlines"}),
-    ],
-)
-def test_calls_of_earlier_turns_come_back(arguments: Any, read: dict[str, Any]) -> None:
-    for call in (
-        {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}},
-        {"id": "c", "name": "f", "arguments": arguments},
-    ):
-        said = {"role": "assistant", "content": None, "tool_calls": [call]}
-        message = parse(body(messages=[said]), ENTRY).messages[0]
-        assert message.tool_calls == (PastCall("c", "f", read),)
-
-
-def test_a_function_of_old_and_its_result_belong_together() -> None:
-    said = [
-        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
-        {"role": "function", "name": "f", "content": "5"},
-    ]
-    called, result = parse(body(messages=said), ENTRY).messages
-    assert called.tool_calls[0].id == result.tool_call_id == "f"
-    assert (result.role, result.name) == ("tool", "f")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,11 @@ def test_the_legacy_names_ask_for_one_call_at_the_most(choice: Any, expected: To
     [
         ({"tool_choice": named("h")}, "tool_choice", "They are: f, g"),
         ({"tool_choice": {"type": "function"}}, "tool_choice", "needs the function's name"),
+        (
+            {"tool_choice": {"type": "allowed_tools"}},
+            "tool_choice.allowed_tools",
+            "needs its 'allowed_tools'",
+        ),
         ({"tool_choice": "auto", "function_call": "none"}, "function_call", "not both"),
         ({"function_call": {"name": "h"}}, "function_call", "f, g"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice", "needs tools"),
@@ -109,6 +114,7 @@ def test_what_can_not_be_meant_is_told(fields: dict[str, Any], param: str, told:
         {"type": "function", "function": {}},
         {"type": "function", "function": {"name": "a b"}},
         {"type": "function", "function": {"name": ""}},
+        {"type": "function", "function": {"name": "a\n"}},
         {"type": "function", "function": {"name": "f", "parameters": "x"}},
     ],
     ids=str,

@@ -1,0 +1,108 @@
+"""OpenAI's messages: the wire's schema, and what they say. Pure."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .core import Message, PastCall
+from .errors import BadRequest
+from .mistakes import spoilt
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class CalledFunction(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str = ""
+    arguments: str | dict[str, Any] | None = None
+
+
+class WireCall(BaseModel):
+    """A call that comes back in an assistant's message; the function's fields may stand bare."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    id: str | None = None
+    function: CalledFunction | None = None
+    name: str = ""
+    arguments: str | dict[str, Any] | None = None
+
+
+class WireMessage(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[WireCall] | None = None
+    function_call: CalledFunction | None = None
+    reasoning_content: str | None = None
+
+
+def messages_of(said: Sequence[WireMessage]) -> tuple[Message, ...]:
+    """A conversation for the core. Raises BadRequest for content that is no text."""
+    return tuple(_message(message, f"messages[{at}]") for at, message in enumerate(said))
+
+
+def _message(message: WireMessage, place: str) -> Message:
+    roles: dict[str, Any] = {"developer": "system", "function": "tool"}
+    calls = [
+        _call(call.function or CalledFunction(name=call.name, arguments=call.arguments), call.id)
+        for call in message.tool_calls or ()
+    ]
+    if message.function_call is not None:
+        calls.append(_call(message.function_call, message.function_call.name))
+    return Message(
+        role=roles.get(message.role, message.role),
+        content=_content(message.content, place),
+        name=message.name,
+        tool_call_id=message.name if message.role == "function" else message.tool_call_id,
+        tool_calls=tuple(calls),
+        reasoning=message.reasoning_content,
+    )
+
+
+def _call(function: CalledFunction, id_: str | None) -> PastCall:
+    """A call of an earlier turn. Arguments that are no JSON object are shown as they are."""
+    arguments = function.arguments or {}
+    if isinstance(arguments, str):
+        arguments = _object(arguments)
+    return PastCall(id_ or "", function.name, arguments)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return {"arguments": text}
+    if spoilt(value) is not None:  # NaN, half a surrogate pair: no template could show it
+        return {"arguments": text}
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def _content(content: str | list[Part] | None, place: str) -> str:
+    if isinstance(content, list):
+        return "\n".join(_text(part, f"{place}.content[{i}]") for i, part in enumerate(content))
+    return content or ""
+
+
+def _text(part: Part, place: str) -> str:
+    if part.type not in ("text", "input_text", "output_text", "refusal"):
+        raise BadRequest(
+            f"A content part of type '{part.type[:50]}' can't be read: the model takes text only.",
+            param=place,
+        )
+    text = part.refusal if part.type == "refusal" else part.text
+    if text is None:
+        raise BadRequest(f"A content part of type '{part.type}' needs its text.", param=place)
+    return text
