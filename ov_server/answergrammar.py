@@ -12,7 +12,9 @@ from .arguments import Kinds
 from .calls import name_end
 from .core import AnswerFormat, Tool
 from .grammars import styles
-from .grammars.automata import Automaton, TooLarge, both, minimal
+from .grammars.automata import END as AT_END
+from .grammars.automata import START as AT_START
+from .grammars.automata import Automaton, TooLarge, automaton, both, minimal
 from .grammars.completion import Network
 from .grammars.gbnf import GrammarError, parse_gbnf
 from .grammars.grammar import (
@@ -29,7 +31,7 @@ from .grammars.grammar import (
     repeat,
     sequence,
 )
-from .grammars.patterns import PatternError, matching
+from .grammars.patterns import PatternError, matching, parse
 from .grammars.rulebook import Rulebook
 from .grammars.schemas import SchemaError, Schemas, Unenforced
 from .grammars.strings import COUNTED, Strings
@@ -273,14 +275,17 @@ def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node
             return {"text": choice(*map(literal, answer.value))}
         given = parse_gbnf(answer.value)
         return {**given.rules, "text": Rule(given.root)}
-    except (SchemaError, PatternError, GrammarError, TooLarge) as error:
+    except (SchemaError, GrammarError, TooLarge) as error:
         raise Refused(f"It can't be used: {error}", answer.param) from None
 
 
 def _whole(pattern: str) -> Automaton:
     """The texts that fit a pattern from end to end, without those that hold U+0000: the runtime
     would take it for the end of the text."""
-    fitting = matching(f"^(?:{pattern})$")
+    try:
+        fitting = automaton(sequence(AT_START, parse(pattern), AT_END), search=True)
+    except PatternError as error:
+        raise GrammarError(f"{error}; change the pattern") from None
     found = both(fitting, matching(r"^[^\x00]*$"))
     if found.empty and not fitting.empty:
         raise GrammarError("every text that fits holds U+0000, which no answer can hold; change it")

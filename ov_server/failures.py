@@ -62,7 +62,10 @@ async def _http(request: Request, error: Exception) -> Response:
     known: dict[int, ServerError] = {
         404: NotFound(f"There is no {request.method} {path}. There are {_ROUTES}."),
         405: MethodNotAllowed(f"{request.method} is not for {path}{_allowed(error)}."),
-        400: BadRequest("The body is not JSON that can be read."),
+        400: BadRequest(
+            "The body can't be read as JSON: it must be UTF-8, not nested hundreds of levels deep, "
+            "and its numbers have at most some thousand digits."
+        ),
     }
     response = _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
     response.headers.update(error.headers or {})
@@ -78,8 +81,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        where = f"{first.get('ctx', {}).get('error')} at character {first['loc'][-1]}"
-        return _respond(request, BadRequest(f"The body is not valid JSON: {where}."))
+        why = str(first.get("ctx", {}).get("error")).removesuffix(" at")
+        said = f"The body is not valid JSON: {why} at character {first['loc'][-1]}."
+        return _respond(request, BadRequest(said))
     if not isinstance(error.body, dict):
         sent = request.headers.get("Content-Type", "none")[:100]
         json = sent.split(";")[0].strip().lower().endswith("json")

@@ -539,6 +539,30 @@ async def test_a_body_that_is_no_request_is_refused(server: Server, body: bytes)
     assert problem(response)["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"model": "a',
+            "The body is not valid JSON: Unterminated string starting at character 10.",
+        ),
+        (
+            b'{"model": "a\nb"}',
+            "The body is not valid JSON: Invalid control character at character 12.",
+        ),
+        (b'{"model": "\xff"}', "The body can't be read as JSON: it must be UTF-8"),
+        (b"[" * 100_000, "The body can't be read as JSON: "),
+        (b"[1]", "The body must be a JSON object."),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+async def test_a_body_that_can_not_be_read_says_why(server: Server, body: bytes, said: str) -> None:
+    headers = {"content-type": "application/json"}
+    response = await server.http.post("/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == 400
+    assert problem(response)["message"].startswith(said)
+
+
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
 async def test_a_body_of_another_type_is_told_what_to_send(
     server: Server, kind: str | None

@@ -225,7 +225,9 @@ def _validators(schema: Any) -> type[Validator]:
     if wrong and not stated and not _mistake(jsonschema.Draft7Validator, schema):
         return jsonschema.Draft7Validator
     if wrong:
-        raise SchemaError(tuple(wrong.absolute_path), f"{wrong.message[:300]}; mend the schema")
+        # for a type that is none, the list of those that are
+        listed = next((e for e in wrong.context or () if e.validator == "enum"), wrong)
+        raise SchemaError(tuple(wrong.absolute_path), f"{listed.message[:300]}; mend the schema")
     return chosen
 
 
