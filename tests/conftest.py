@@ -3,6 +3,10 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # how long a step takes is the machine's affair
+settings.load_profile("shared")
 
 
 @pytest.fixture

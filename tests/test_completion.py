@@ -75,7 +75,7 @@ def test_wherever_an_answer_is_cut_off_it_can_be_completed(name: str) -> None:
             assert fits(schema, text[:cut] + end)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(REALISTIC)), st.integers(0, 1000), st.floats(0, 1))
 def test_what_may_follow_a_text_is_a_grammar_of_its_own(name: str, seed: int, share: float) -> None:
     found = grammar(REALISTIC[name][0])

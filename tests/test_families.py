@@ -103,7 +103,7 @@ def answer(form: ToolFormat) -> tuple[str, str]:
 
 
 @FORM
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.data())
 def test_however_the_tokens_are_cut_the_events_are_the_same(
     form: ToolFormat, data: st.DataObject

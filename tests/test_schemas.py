@@ -338,7 +338,7 @@ def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return chosen.flatmap(lambda names: st.fixed_dictionaries({n: keywords[n] for n in names}))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.recursive(SCALARS, combined, max_leaves=6))
 def test_whatever_the_schema_texts_fit_it(schema: Any) -> None:
     try:
