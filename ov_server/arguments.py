@@ -5,10 +5,12 @@ The readers are generators that take a character with each `yield` and put what 
 """
 
 import json
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .grammars.styles import no_string
 from .toolformats import BRACED, JSON, KEYWORDS, PARAMETERS, QUOTE
 
 
@@ -24,12 +26,15 @@ class Malformed(ValueError):
 
 
 Reader = Generator[None, str, str]
+Rest = Generator[None, str, None]
+"""A reader that takes no character beyond its own last one."""
 Parts = list[Call | str | None]
 """None ends a call's arguments."""
 
 Kinds = Mapping[str, Mapping[str, frozenset[str]]]
-"""By function and parameter: the types that JSON Schema admits for it. Formats that do not write
-JSON need them to tell the string 5 from the number."""
+"""By function and parameter: the types that JSON Schema admits for it; integers are numbers. Those
+of parameters that no schema names stand under "". Where strings stand bare, they tell the string 5
+from the number."""
 
 
 def blank(character: str) -> Reader:
@@ -55,11 +60,37 @@ def bare_name(stop: str, character: str) -> Generator[None, str, tuple[str, str]
     return name.strip(), character
 
 
+def _until(write: Callable[[str], None], held: str, *marks: str) -> Rest:
+    """A text up to where a mark is complete; of several that end there the first one is meant.
+    `held` is its beginning. What may become a mark is held back."""
+    while (mark := next((mark for mark in marks if held.endswith(mark)), None)) is None:
+        free = len(held) - max(overlap(held, mark) for mark in marks)
+        write(held[:free])
+        held = held[free:] + (yield)
+    write(held.removesuffix(mark))
+
+
+def overlap(text: str, mark: str) -> int:
+    """Length of the longest end of `text` that `mark` begins with, short of all of it."""
+    longest = min(len(text), len(mark) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(mark[:n])), 0)
+
+
+# JSON.
+
+
 def read_object(out: Parts, character: str) -> Reader:
     """A JSON object, as it is."""
     character = yield from blank(character)
     if character != "{":
         raise Malformed(f"{character!r} stands where an object is expected")
+    yield from _brackets(out, character)
+    out.append(None)
+    return (yield)
+
+
+def _brackets(out: Parts, character: str) -> Rest:
+    """A JSON object or array, as it is, up to its closing bracket."""
     depth = 0
     while True:
         out.append(character)
@@ -67,12 +98,11 @@ def read_object(out: Parts, character: str) -> Reader:
             yield from _string(out)
         depth += (character in "{[") - (character in "}]")
         if not depth:
-            out.append(None)
-            return (yield)
+            return
         character = yield
 
 
-def _string(out: Parts) -> Generator[None, str, None]:
+def _string(out: Parts) -> Rest:
     """The rest of a JSON string, up to its closing quote."""
     escaped = False
     while True:
@@ -89,7 +119,7 @@ _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def read_keywords(out: Parts, character: str) -> Reader:
-    """`a=1, b='x'` up to the parenthesis that ends it, as a JSON object."""
+    """`a=1, b="x"` up to the parenthesis that ends it, as a JSON object."""
     out.append("{")
     character = yield from blank(character)
     while character != ")":
@@ -105,7 +135,7 @@ def read_keywords(out: Parts, character: str) -> Reader:
 
 
 def _value(out: Parts, character: str) -> Reader:
-    """A Python literal up to a comma or parenthesis of the call's own."""
+    """A Python literal with strings as in JSON, up to a comma or parenthesis of the call's own."""
     depth, word = 0, ""
     while depth or character not in ",)":
         if character.isalnum() or character in "_.+-":
@@ -113,29 +143,14 @@ def _value(out: Parts, character: str) -> Reader:
         else:
             out.append(_WORDS.get(word, word))
             word = ""
-            if character in "\"'":
-                yield from _quoted(out, character)
-            elif not (character.isspace() and not depth):
+            if depth or not character.isspace():
                 out.append(character)
-        depth += (character in "{[(") - (character in "}])")
+            if character == '"':
+                yield from _string(out)
+        depth += (character in "{[") - (character in "}]")
         character = yield
     out.append(_WORDS.get(word, word))
     return character
-
-
-def _quoted(out: Parts, quote: str) -> Generator[None, str, None]:
-    """The rest of a Python string as a JSON string."""
-    out.append('"')
-    if quote == '"':
-        yield from _string(out)
-        return
-    while (character := (yield)) != quote:
-        if character == "\\":
-            character = yield
-            out.append(character if character == "'" else "\\" + character)
-        else:
-            out.append(json.dumps(character, ensure_ascii=False)[1:-1])
-    out.append('"')
 
 
 # Gemma's braces.
@@ -164,8 +179,10 @@ def read_braced(out: Parts, character: str) -> Reader:
             if nested[-1] == "{":
                 character = yield from _key(out, character)
         elif character == QUOTE[0]:
-            yield from literal(QUOTE[1:-1], (yield))
-            yield from _marked(out)
+            character = yield from literal(QUOTE[1:], (yield))
+            out.append('"')
+            yield from _until(_bare_into(out), character, QUOTE)
+            out.append('"')
             character = yield
         else:
             out.append(character)
@@ -178,25 +195,15 @@ def _key(out: Parts, character: str) -> Reader:
     return (yield from blank((yield)))
 
 
-def _marked(out: Parts) -> Generator[None, str, None]:
-    """The rest of a string up to its mark, as a JSON string."""
-    out.append('"')
-    held = ""
-    while True:
-        held += yield
-        if held.endswith(QUOTE):
-            out.append(f'{json.dumps(held.removesuffix(QUOTE), ensure_ascii=False)[1:-1]}"')
-            return
-        free = len(held) - next(
-            n for n in range(len(QUOTE) - 1, -1, -1) if held.endswith(QUOTE[:n])
-        )
-        out.append(json.dumps(held[:free], ensure_ascii=False)[1:-1])
-        held = held[free:]
+def _bare_into(out: Parts) -> Callable[[str], None]:
+    """Writes pieces of a bare text as they stand in a JSON string."""
+    return lambda text: out.append(json.dumps(text, ensure_ascii=False)[1:-1])
 
 
 # Tags.
 
-_CLOSING = "</parameter>"
+_CLOSING = ("\n</parameter>", "</parameter>")
+_ANYTHING = frozenset({"object", "array", "string", "number", "boolean", "null"})
 
 
 def read_parameters(out: Parts, kinds: Mapping[str, frozenset[str]], character: str) -> Reader:
@@ -213,74 +220,30 @@ def read_parameters(out: Parts, kinds: Mapping[str, frozenset[str]], character: 
         key = tag.removeprefix("<parameter=")
         out.append(f"{separator}{json.dumps(key, ensure_ascii=False)}: ")
         separator = ", "
-        if kinds.get(key) == {"string"}:
-            yield from _text(out)
-        else:
-            value: Parts = []
-            yield from _text(value, in_json="string" not in kinds.get(key, {"string"}))
-            out.append(_as_json(str(json.loads("".join(map(str, value)))), kinds.get(key)))
         character = yield
+        if character == "\n":
+            character = yield
+        known = kinds.get(key, kinds.get("", _ANYTHING))
+        if known == {"string"}:
+            out.append('"')
+            yield from _until(_bare_into(out), character, *_CLOSING)
+            out.append('"')
+            character = yield
+        else:
+            character = yield from _typed(out, known, character)
 
 
-def _text(out: Parts, *, in_json: bool = False) -> Generator[None, str, None]:
-    """A value up to its closing tag, as a JSON string; a line break at either end is the tags'.
-    `in_json`: the value is JSON, in whose strings the tag closes nothing."""
-    out.append('"')
-    held, first = "", True
-    while True:
-        held += yield
-        if in_json and held[-1] == '"':
-            inside: Parts = []
-            yield from _string(inside)
-            out.append(json.dumps(held + "".join(map(str, inside)), ensure_ascii=False)[1:-1])
-            held, first = "", False
-            continue
-        if first:
-            held, first = held.removeprefix("\n"), False
-        if held.endswith(_CLOSING):
-            rest = held.removesuffix(_CLOSING).removesuffix("\n")
-            out.append(json.dumps(rest, ensure_ascii=False)[1:-1] + '"')
-            return
-        free = len(held) - len(_CLOSING) - 1
-        tail = next((i for i in range(max(free, 0), len(held)) if _may_close(held[i:])), len(held))
-        out.append(json.dumps(held[:tail], ensure_ascii=False)[1:-1])
-        held = held[tail:]
-
-
-def _may_close(text: str) -> bool:
-    return _CLOSING.startswith(text) or f"\n{_CLOSING}".startswith(text)
-
-
-def _as_json(text: str, kinds: frozenset[str] | None) -> str:
-    """A value whose type the tags do not tell: JSON if it is any of a type that fits."""
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return json.dumps(text, ensure_ascii=False)
-    fits = kinds is None or "string" not in kinds or kind_of(value) & kinds
-    return text.strip() if fits else json.dumps(text, ensure_ascii=False)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def kind_of(value: object) -> frozenset[str]:
-    """The types that JSON Schema gives a value; 5 is an integer and a number."""
-    match value:
-        case None:
-            return frozenset({"null"})
-        case bool():
-            return frozenset({"boolean"})
-        case int():
-            return frozenset({"integer", "number"})
-        case float():
-            return frozenset({"integer", "number"} if value.is_integer() else {"number"})
-        case str():
-            return frozenset({"string"})
-        case list():
-            return frozenset({"array"})
-    return frozenset({"object"})
+def _typed(out: Parts, kinds: frozenset[str], character: str) -> Reader:
+    """A value that tells its type itself, up to behind its closing tag."""
+    if {"{": "object", "[": "array"}.get(character) in kinds:
+        yield from _brackets(out, character)
+        return (yield from literal(_CLOSING[-1], (yield)))
+    pieces: list[str] = []
+    yield from _until(pieces.append, character, *_CLOSING)
+    text = "".join(pieces)
+    bare = "string" in kinds and not re.fullmatch(no_string(kinds), text)
+    out.append(json.dumps(text, ensure_ascii=False) if bare else text)
+    return (yield)
 
 
 # The other way round.

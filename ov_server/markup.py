@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .arguments import Call, Kinds
+from .arguments import Call, Kinds, overlap
 from .calls import CallParser
 from .core import Arguments, Reasoning, Said, Text, ToolCall
 from .toolformats import ToolFormat
@@ -39,12 +39,6 @@ class StopStrings:
         """What was held back, when the text has ended of itself."""
         held, self._held = self._held, ""
         return held
-
-
-def overlap(text: str, mark: str) -> int:
-    """Length of the longest end of `text` that `mark` begins with, short of all of it."""
-    longest = min(len(text), len(mark) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(mark[:n])), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from ov_server.grammars.completion import Network
 from ov_server.grammars.grammar import (
     Characters,
     Choice,
@@ -92,3 +93,24 @@ def _cost(node: Node, costs: Mapping[str, float]) -> float:
         case Rule(name):
             return costs[name]
     return 0
+
+
+BORDERS = '>"\n=:[{|'
+"""Behind these something begins."""
+
+
+def tempted(grammar: Grammar, chance: random.Random, lures: list[str], count: int) -> Iterator[str]:
+    """Texts of a grammar with lures in them where it lets these through: mostly the first ones, and
+    where something begins."""
+    network = Network(grammar)
+    sampler = Sampler(grammar, chance.randrange(10**9))
+    for _ in range(count):
+        text = sampler.text()
+        for _ in range(6):
+            borders = [n for n, character in enumerate(text, 1) if character in BORDERS]
+            places = borders if borders and chance.random() < 0.6 else range(1, len(text))
+            lure = lures[int(len(lures) * chance.random() ** 3)]
+            begun = text[: chance.choice(places)] + lure
+            rest = network.rest(begun)
+            text = text if rest is None else begun + rest
+        yield text

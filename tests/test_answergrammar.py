@@ -104,29 +104,15 @@ def test_whatever_is_let_through_is_read_as_a_call_that_fits(form: ToolFormat, n
         assert call
 
 
-ODD: dict[str, Any] = {
-    "free": {"o": {"type": "object"}},
-    "marks": {"e": {"enum": ['a<|"|>b', "a"]}, "c": {"type": "string"}},
-    "tags": {"l": {"type": "array", "items": {"enum": ["a</parameter>b", "x"]}}},
-    "either": {"e": {"enum": [1.5, "5", "x"]}},
-    "or text": {"e": {"anyOf": [{"type": "number", "minimum": 100}, {"type": "string"}]}},
-    "null": {"e": {"type": ["string", "null"]}},
-    "latin": {"année": {"enum": ["décembre", "a"]}},
-}
-
-
 @FORM
-@pytest.mark.parametrize("name", ODD)
-def test_odd_arguments_are_read_as_they_are_written(form: ToolFormat, name: str) -> None:
-    schema = {"type": "object", "properties": ODD[name], "required": list(ODD[name])}
-    made = make(Demand(form.name, (Tool("f", "", schema),), several=False))
-    sampler = Sampler(made.grammar.rooted(CALLS), seed=5)
-    for _ in range(25):
-        text = sampler.text()
-        parser = CallParser(form, made.kinds)
-        _, *pieces = [part for character in text for part in parser.feed(character)]
-        arguments = "".join(map(str, pieces))
-        assert fits(schema, arguments), (text, arguments)
+def test_strings_of_one_kind_are_written_once(form: ToolFormat) -> None:
+    def rules(count: int) -> int:
+        text = {"anyOf": [{"type": "string", "maxLength": 128}, {"type": "null"}]}
+        named = {f"p{n}": {**text, "description": str(n)} for n in range(count)}
+        return len(make(Demand(form.name, (Tool("f", "", {"properties": named}),))).grammar.lines)
+
+    assert rules(1) < 200
+    assert rules(12) < rules(1) + 12 * 12
 
 
 @FORM
@@ -176,7 +162,7 @@ def test_parameters_that_can_not_be_met_are_told(parameters: dict[str, Any], tol
 
 
 @FORM
-@pytest.mark.parametrize("key", ["og:title", "a=b", "a>b", "a b", 'a"b', ""])
+@pytest.mark.parametrize("key", ["og:title", "a=b", "a>b", "a b", 'a"b', ")a", ""])
 def test_names_that_a_format_can_not_carry_are_refused_or_read_back(
     form: ToolFormat, key: str
 ) -> None:

@@ -13,7 +13,6 @@ from ov_server.grammars.automata import (
     counted,
     either,
     ending_before,
-    ending_with,
     minimal,
     without,
     words,
@@ -83,12 +82,6 @@ def test_beginnings(beginnings: frozenset[str], text: str) -> None:
 @given(st.text("ab", min_size=1, max_size=4), st.text("abc", max_size=8))
 def test_before_a_mark_stands_what_can_be_told_from_it(mark: str, text: str) -> None:
     assert ending_before(mark).holds(text) == ((text + mark).find(mark) == len(text))
-
-
-@given(AUTOMATA, st.text("ab", min_size=1, max_size=3), st.text("abc", max_size=8))
-def test_with_a_mark_behind_it(one: Automaton, mark: str, text: str) -> None:
-    before, found, after = text.partition(mark)
-    assert ending_with(one, mark).holds(text) == bool(found and not after and one.holds(before))
 
 
 @given(AUTOMATA)

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolschemas import REALISTIC, STRING, array, obj
 
+from ov_server.grammars.automata import counted, minimal
 from ov_server.grammars.completion import Network
 from ov_server.grammars.grammar import Grammar, Node, pruned
+from ov_server.grammars.rulebook import Rulebook
 from ov_server.grammars.schemas import (
     COMPACT,
     FREE,
@@ -20,6 +22,7 @@ from ov_server.grammars.schemas import (
     Style,
     Unenforced,
 )
+from ov_server.grammars.strings import Strings
 
 FORMATS = jsonschema.FormatChecker(("date", "email", "ipv4", "ipv6", "uuid"))
 
@@ -296,6 +299,26 @@ def test_python_spells_its_constants_otherwise() -> None:
 
 
 # Bare strings.
+
+
+@pytest.mark.parametrize(
+    ("most", "held", "others"),
+    [
+        (None, ["", "<", "</p", "</p</p", "<\n", "\n\n" * 99], ["</p>", "a</p>b", "</</p>"]),
+        (2, ["", "<", "</"], ["abc"]),
+        (30, ["", "<", "\n" * 30, "<p>"], ["</", "a" * 31]),
+        (100, ["", "\n" * 100], ["<", "a" * 101]),
+    ],
+)
+def test_a_bare_string_ends_where_its_mark_stands_first(
+    most: int | None, held: list[str], others: list[str]
+) -> None:
+    """Where many characters are counted, not even the mark's beginning is let through."""
+    book = Rulebook()
+    node = Strings(book).ended(minimal(counted(0, most)), "\n</p>")
+    network = Network(Grammar({**book.rules, "root": node}))
+    assert [text for text in held + others if network.rest(f"{text}\n</p>") == ""] == held
+    assert len(book.rules) < 2 * (most or 0) + 9
 
 
 # Anything.

@@ -244,30 +244,6 @@ def ending_before(mark: str) -> Automaton:
     return explored(0, steps, ends)
 
 
-def ending_with(one: Automaton, mark: str) -> Automaton:
-    """The texts of an automaton, each with `mark` behind it, whose first occurrence that is."""
-    pair = tuple[int, int]
-    """How much of the mark has been read, and one's state before that."""
-
-    def steps(state: pair) -> Iterator[tuple[int, int, pair]]:
-        matched, before = state
-        if matched == len(mark):
-            return
-        for character in set(mark):
-            seen = mark[:matched] + character
-            now = _matched(mark, matched, character)
-            after = one.after(before, seen[: len(seen) - now])
-            if after is not None:
-                yield ord(character), ord(character), (now, after)
-        if (after := one.after(before, mark[:matched])) is not None:
-            for low, high in _others(mark):
-                for first, last, target in one.arrows[after]:
-                    if max(low, first) <= min(high, last):
-                        yield max(low, first), min(high, last), (0, target)
-
-    return explored((0, 0), steps, lambda state: state[0] == len(mark) and state[1] in one.ends)
-
-
 def _matched(mark: str, matched: int, character: str) -> int:
     """How much of the mark has been read behind one more character."""
     seen = mark[:matched] + character

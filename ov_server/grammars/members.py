@@ -162,7 +162,7 @@ class _Object:
         of them, or of no keys at all: a model should not invent any that nobody mentioned."""
         patterns = any(clause.patterns for clause in self._clauses)
         spoken = any(c.rest is not None or c.leftovers is not None for c in self._clauses)
-        others = _unlike(names)
+        others = unlike(names)
         for claim in self._namings:
             admitted, notes = self._writer.strings((claim,))
             self._notes += notes
@@ -284,7 +284,7 @@ class _Object:
         return row if low else optional(row)
 
 
-def _unlike(names: list[str]) -> Automaton:
+def unlike(names: list[str]) -> Automaton:
     """The keys that are none of the names. Where telling them apart takes many states, as the
     runtime pays for each, they have to differ early on."""
     for length in range(max(map(len, names), default=0) + 1, 0, -1):

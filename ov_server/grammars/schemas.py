@@ -2,12 +2,11 @@
 for what is listed as unenforced. Drafts 4 to 2020-12.
 """
 
-import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .automata import ANY, Automaton, TooLarge, both, either, minimal, without, words
+from .automata import ANY, Automaton, TooLarge, both, either, minimal, words
 from .cases import expand
 from .claims import Claim, Claims, Document, SchemaError
 from .demands import Case, Expansion, Unenforced
@@ -23,13 +22,13 @@ from .grammar import (
     repeat,
     sequence,
 )
-from .members import object_text
+from .members import object_text, unlike
 from .patterns import matching
 from .quantities import Quantities
 from .rows import array_text
 from .rulebook import Rulebook
 from .strings import Strings
-from .styles import BRACED, COMPACT, FREE, KEYWORDS, PYTHON, TAGS, Style
+from .styles import BRACED, COMPACT, FREE, KEYWORDS, PYTHON, TAGS, Style, no_string
 
 __all__ = [
     "BRACED",
@@ -140,6 +139,7 @@ class _Translation:
             node, notes = object_text(case, writer)
             self._note(notes)
             options.append(node)
+        writer.write_rest()
         self._write_todo()
         return choice(*options), writer.kinds
 
@@ -169,15 +169,12 @@ class _Translation:
     def bare_key(self, admitted: Automaton, names: str) -> Node:
         return self._strings.bare(both(admitted, matching(names)))
 
-    def closed(self, claims: Claims, closing: str) -> Node:
+    def closed(self, claims: Claims, kinds: frozenset[str], closing: str) -> Node:
         """A value with what closes it behind it, which stands in no string of it, as those stand
-        bare."""
+        bare. Nor is one what the reader takes for a value of another of the types."""
         admitted, notes = self.strings(claims) if claims else (ANY, [])
         self._note(notes)
-        admitted = without(admitted, matching(re.escape(closing.strip())))
-        if claims and self.kinds(claims) != {"string"}:  # no string that looks like another value
-            admitted = without(admitted, matching(r'^\s*([-0-9"\[{]|true|false|null)'))
-        string = NOTHING if admitted.empty else self._strings.ended(admitted, closing)
+        string = self._strings.ended(admitted, closing, no_string(kinds))
         return choice(sequence(self.but_strings(claims), literal(closing)), string)
 
     def strings(self, claims: Claims) -> tuple[Automaton, list[Unenforced]]:
@@ -217,12 +214,12 @@ class _Translation:
         return [value for value in likely if all(claim.fits(value) for claim in claims)]
 
     def kinds(self, claims: Claims) -> frozenset[str]:
-        """The types of JSON Schema that values may have; a whole number is an integer, too."""
+        """The types of JSON Schema that values may have; integers are numbers."""
         found = set()
         for kind in KINDS:
             expansion = self._expand(claims, kind)
             if expansion.cases or _fitting(expansion.values, claims, kind):
-                found |= {kind, "integer"} if kind == "number" else {kind}
+                found.add(kind)
         constants = self._constants(claims)
         found |= {"null"} if None in constants else set()
         return frozenset(found | ({"boolean"} if {True, False} & {*constants} else set()))
@@ -284,25 +281,49 @@ class _Translation:
 
 
 class _Outermost:
-    """Writes the outermost object in a style of its own, and what is within as usual."""
+    """Writes the outermost object in a style of its own, and what is within as usual. Where strings
+    stand bare a key alone tells which types its value may have, so keys and values are written when
+    all cases have had their say."""
 
     def __init__(self, inner: _Translation, style: Style):
         self.style = style
         self.book = inner.book
         self.kinds: dict[str, frozenset[str]] = {}
+        """By declared key, where that is so; under "" those of all other keys."""
         self._inner = inner
+        self._values: dict[tuple[str, Claims], str] = {}
+        self._keys: dict[Automaton, str] = {}
 
     def value(self, claims: Claims) -> Node:
-        if not self.style.closing:
-            return self._inner.value(claims)
-        return self._inner.closed(claims, self.style.closing)
+        return self._value("", claims)
 
     def member(self, name: str, claims: Claims) -> Node:
-        self.kinds[name] = self.kinds.get(name, frozenset()) | self._inner.kinds(claims)
-        return self.style.member(_key(name, self.style), self.value(claims))
+        return self.style.member(_key(name, self.style), self._value(name, claims))
+
+    def _value(self, key: str, claims: Claims) -> Node:
+        if not self.style.closing:
+            return self._inner.value(claims)
+        self.kinds[key] = self.kinds.get(key, frozenset()) | self._inner.kinds(claims)
+        if (key, claims) not in self._values:
+            self._values[key, claims] = self.book.reserve("closed")
+        return Rule(self._values[key, claims])
 
     def key(self, admitted: Automaton) -> Node:
-        return self._inner.bare_key(admitted, self.style.names)
+        if not self.style.closing:
+            return self._inner.bare_key(admitted, self.style.names)
+        if admitted not in self._keys:
+            self._keys[admitted] = self.book.reserve("key")
+        return Rule(self._keys[admitted])
+
+    def write_rest(self) -> None:
+        """The rules of keys and values."""
+        for admitted, rule in self._keys.items():
+            others = both(admitted, unlike([key for key in self.kinds if key]))
+            self.book.rules[rule] = self._inner.bare_key(others, self.style.names)
+        for (key, claims), rule in self._values.items():
+            # Where anything fits, all that counts is to see where it ends.
+            kinds = self.kinds[key] if claims else frozenset({"object", "array"})
+            self.book.rules[rule] = self._inner.closed(claims, kinds, self.style.closing)
 
     def strings(self, claims: Claims) -> tuple[Automaton, list[Unenforced]]:
         return self._inner.strings(claims)
@@ -312,14 +333,13 @@ class _Outermost:
 
 
 def _key(name: str, style: Style) -> Node:
-    """A declared key. Raises SchemaError where it would stand bare and could not be told from what
-    is around it."""
-    if style.names and not re.fullmatch(r"[^\s:=<>{}\[\]\"',]+", name):
+    """A declared key. Raises SchemaError where it would stand bare and can't."""
+    if (node := style.key(name)) == NOTHING:
         reason = (
             f"the format in which the model writes calls can't carry the name {name!r}; rename it"
         )
         raise SchemaError(("properties", name), reason)
-    return style.key(name)
+    return node
 
 
 @contextmanager

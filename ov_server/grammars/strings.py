@@ -1,5 +1,7 @@
 """Strings: which of them a case admits, as an automaton, and their text in JSON or bare."""
 
+from contextlib import suppress
+
 from .automata import (
     ANY,
     SCALARS,
@@ -7,7 +9,7 @@ from .automata import (
     TooLarge,
     both,
     counted,
-    ending_with,
+    ending_before,
     minimal,
     without,
     words,
@@ -15,7 +17,6 @@ from .automata import (
 from .claims import SchemaError
 from .demands import Case, Keyword, Unenforced
 from .grammar import (
-    EMPTY,
     LAST_CHARACTER,
     Characters,
     Node,
@@ -31,6 +32,9 @@ from .rulebook import Rulebook
 
 COUNTED = 128
 """Characters that are counted at most: each costs the runtime milliseconds where it compiles."""
+SPARE = 16
+"""States that read a wide class and tell a string from what is around it: so many on top of twice
+as many as the string has of itself, as each costs the same milliseconds."""
 
 _DAYS = (
     "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
@@ -95,6 +99,7 @@ class Strings:
         self._book = book
         self._mark = mark
         self._known: dict[Automaton, Node] = {}
+        self._ended: dict[tuple[Automaton, str, str], Node] = {}
 
     # Which strings.
 
@@ -138,16 +143,39 @@ class Strings:
             self._known[admitted] = named
         return self._known[admitted]
 
-    def bare(self, admitted: Automaton) -> Node:
-        """As it is."""
-        return self._bare(admitted)
-
-    def ended(self, admitted: Automaton, end: str) -> Node:
+    def bare(self, admitted: Automaton, end: str = "") -> Node:
         """As it is, with `end` behind it."""
-        return self._bare(ending_with(admitted, end))
+        node = written(minimal(admitted), Characters, literal(end), self._book)
+        return self._book.name(node, "bare")
 
-    def _bare(self, texts: Automaton) -> Node:
-        return self._book.name(written(minimal(texts), Characters, EMPTY, self._book), "bare")
+    def ended(self, admitted: Automaton, end: str, others: str = "") -> Node:
+        """As it is, with `end` behind it, of which the mark stands nowhere before. None is a text
+        of the pattern `others`. Of strings that are dear to count, more are left out: those that
+        hold the mark's beginning, and those that begin as others do."""
+        known = admitted, end, others
+        if known not in self._ended:
+            if others:
+                patterns = (matching(f"^({others}){border}") for border in ("$", ""))
+                admitted = _apart(admitted, *(without(ANY, pattern) for pattern in patterns))
+            mark = end.strip()
+            marks = (mark[:length] for length in (len(mark), 2, 1))
+            admitted = _apart(admitted, *map(ending_before, marks))
+            self._ended[known] = self.bare(admitted, end)
+        return self._ended[known]
+
+
+def _apart(admitted: Automaton, *others: Automaton) -> Automaton:
+    """The strings that another automaton holds, too: the first one of these that does not make them
+    dear, or the last one."""
+    wide = wide_states(admitted)
+    dearest = min(2 * wide, max(wide, COUNTED // 2)) + SPARE
+    *likely, last = others
+    for other in likely:
+        with suppress(TooLarge):
+            found = minimal(both(admitted, other))
+            if wide_states(found) <= dearest:
+                return found
+    return minimal(both(admitted, last))
 
 
 def _free(end: Node) -> Node:

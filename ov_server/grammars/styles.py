@@ -1,10 +1,28 @@
 """How JSON is written: where white space may stand, and how its constants are spelt. Pure."""
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .grammar import EMPTY, NOTHING, Node, choice, literal, optional, repeat, sequence
+
+_BARE_KEY = r"(?!\))[^\s:=<>{}\[\]\"',]+"
+
+_OTHERS = {
+    "object": r"\{[\s\S]*",
+    "array": r"\[[\s\S]*",
+    "number": r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?",
+    "boolean": "true|false",
+    "null": "null",
+}
+
+
+def no_string(kinds: Iterable[str]) -> str:
+    """The pattern of whole texts that are no strings where strings stand bare beside values of
+    these types; of objects and arrays, those that begin so. For Python and for ECMA-262."""
+    return "|".join(_OTHERS[kind] for kind in sorted(kinds) if kind in _OTHERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +54,10 @@ class Style:
         return sequence(key, literal(":"), self.space, value)
 
     def key(self, name: str) -> Node:
-        return literal(name) if self.names else self.value(name)
+        """Where keys stand bare, nothing for one that could not be told from what is around it."""
+        if self.names:
+            return literal(name) if re.fullmatch(_BARE_KEY, name) else NOTHING
+        return self.value(name)
 
     def value(self, value: Any) -> Node:
         """One value that is known."""
