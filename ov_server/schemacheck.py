@@ -9,11 +9,12 @@ from typing import Any
 
 import jsonschema
 from jsonschema.protocols import Validator
-from jsonschema.validators import extend, validator_for
+from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from .grammars.automata import Automaton, TooLarge
+from .grammars.claims import SchemaError, draft_of
 from .grammars.patterns import PatternError, matching
 
 _DIGITS = Context(prec=1000)
@@ -29,7 +30,10 @@ def fits(schema: Any, text: str) -> bool:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return False
-    draft = validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        draft = draft_of(schema)
+    except SchemaError:
+        return True
     check = extend(draft, {"pattern": _pattern, "multipleOf": _multiple})
     checker = draft.FORMAT_CHECKER
     try:

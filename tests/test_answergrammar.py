@@ -178,6 +178,19 @@ def test_names_that_a_format_can_not_carry_are_refused_or_read_back(
     assert list(json.loads("".join(map(str, pieces)))) == [key]
 
 
+@pytest.mark.parametrize("key", ["b:c", " x", '"q"', "}", "\n", "<|"])
+def test_values_with_keys_that_a_format_can_not_carry_are_left_out(key: str) -> None:
+    either = {"type": "object", "properties": {"a": {"enum": [{key: 1}, "x"]}}, "required": ["a"]}
+    made = make(Demand("gemma", (Tool("f", "", either, strict=True),)))
+    for value, fine in (({key: 1}, False), ("x", True)):
+        text = written(FORMATS["gemma"], [("f", {"a": value})])
+        behind = text.removeprefix(FORMATS["gemma"].opening)
+        assert accepts(held(made, CALLS), behind) == fine
+    only = {"type": "object", "properties": {"a": {"const": {key: 1}}}, "required": ["a"]}
+    with pytest.raises(Refused, match="can't carry"):
+        make(Demand("gemma", (Tool("f", "", only),)))
+
+
 def test_what_a_strict_function_can_not_be_held_to_is_refused() -> None:
     parameters = {"properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}
     made = make(Demand(tools=(Tool("f", "", parameters),)))

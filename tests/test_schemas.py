@@ -262,6 +262,20 @@ def test_what_can_not_be_translated_is_refused(schema: Any, place: str, reason: 
     assert Schemas().value({}) is not None
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"prefixItems": [{"minimum": 3, "exclusiveMinimum": True}]},
+        {"items": [{}], "dependentRequired": {"a": ["b"]}},
+        {"properties": {"a": {"items": [{}], "unevaluatedProperties": False}}},
+    ],
+    ids=str,
+)
+def test_a_mistake_switches_no_later_keyword_off(later: dict[str, Any]) -> None:
+    with pytest.raises(SchemaError, match="mend the schema"):
+        Schemas().value(later)
+
+
 def test_a_schema_of_draft_7_needs_not_say_so() -> None:
     found, _ = grammar_of({"type": "array", "items": [STRING], "additionalItems": False})
     assert accepts(found, '["a"]')

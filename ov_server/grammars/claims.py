@@ -92,7 +92,7 @@ class Document:
 
     def __init__(self, schema: Any):
         self.root = _plain(schema)
-        self._validators = _validators(self.root)
+        self._validators = draft_of(self.root)
         self._known = self._validators.VALIDATORS
         self._specification = specification_with(str(self._validators.META_SCHEMA["$schema"]))
         self._resource = self._specification.create_resource(self.root)
@@ -211,9 +211,9 @@ def _nodes(node: Any) -> Iterator[tuple[Place, Any]]:
             todo += [((*place, index), value) for index, value in enumerate(node)]
 
 
-def _validators(schema: Any) -> type[Validator]:
-    """The class for the schema's draft; without one 2020-12, or 7 when it is that. Raises
-    SchemaError for what the draft does not allow."""
+def draft_of(schema: Any) -> type[Validator]:
+    """The library's class for the schema's draft; without one 2020-12, or 7 when it is that and
+    has no keyword that came later. Raises SchemaError for what the draft does not allow."""
     newest = jsonschema.Draft202012Validator
     stated = isinstance(schema, dict) and "$schema" in schema
     if stated and not isinstance(schema["$schema"], str):
@@ -222,13 +222,25 @@ def _validators(schema: Any) -> type[Validator]:
     if chosen is jsonschema.Draft3Validator:
         raise SchemaError(("$schema",), "draft 3 is not known here; write it in draft 2020-12")
     wrong = _mistake(chosen, schema)
-    if wrong and not stated and not _mistake(jsonschema.Draft7Validator, schema):
-        return jsonschema.Draft7Validator
+    older = jsonschema.Draft7Validator
+    if wrong and not stated and not _later(schema) and not _mistake(older, schema):
+        return older
     if wrong:
         # for a type that is none, the list of those that are
         listed = next((e for e in wrong.context or () if e.validator == "enum"), wrong)
         raise SchemaError(tuple(wrong.absolute_path), f"{listed.message[:300]}; mend the schema")
     return chosen
+
+
+_LATER = {
+    *("prefixItems", "unevaluatedItems", "unevaluatedProperties", "minContains", "maxContains"),
+    *("dependentSchemas", "dependentRequired", "$anchor", "$dynamicAnchor", "$dynamicRef"),
+}
+"""Keywords of 2020-12 that draft 7 would not hold anybody to."""
+
+
+def _later(schema: Any) -> bool:
+    return any(isinstance(node, dict) and _LATER & node.keys() for _, node in _nodes(schema))
 
 
 def _mistake(validators: type[Validator], schema: Any) -> jsonschema.ValidationError | None:

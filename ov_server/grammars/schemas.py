@@ -49,6 +49,12 @@ PLACES = 5000
 """Different values that one schema may speak of; recursion is one."""
 
 
+_NOTHING_FITS = (
+    "no value fits it that can be written; remove what contradicts itself, numbers beyond 18 "
+    "digits, and keys that the model's format can't carry"
+)
+
+
 class Schemas:
     """Collects the rules of several schemas in one grammar; equal ones are shared."""
 
@@ -70,7 +76,7 @@ class Schemas:
         with _bounded():
             node = translation.document(schema)
         if not self._fits(node):
-            raise SchemaError((), "no value fits it; remove what contradicts itself")
+            raise SchemaError((), _NOTHING_FITS)
         self._note(translation)
         return node
 
