@@ -79,6 +79,10 @@ class Child:
             )
         self.channel = Channel(ours)
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> int:
         """Ends it, which gives all its memory back; its exit code."""
         self._process.kill()

@@ -1,7 +1,8 @@
 """The grammars of one model's requests: made and tried in a process of their own, where one that
 fails, or never ends, takes nobody's pipeline with it. What came of a demand is remembered.
 
-Answers are completed and checked in another one: no answer waits for somebody's grammar.
+Answers are completed in another one and checked in a third: no answer waits for somebody's grammar,
+nor for what nobody waits for.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ _LONGEST = 2_000_000
 _MAKERS = 2
 """Processes that make grammars, so that one that takes long keeps nobody waiting; the second one
 starts when it is needed."""
+_MOST_CHECKS = 64
+"""Checks that may wait; they take a second each at the worst, and only a figure comes of them."""
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """Exit codes of processes that somebody ended. Those that end themselves do so for their limits."""
 
@@ -69,6 +72,8 @@ class Failure:
 
 Question = Demand | Complete | Check
 
+_LOST = Failure("The process that makes grammars was ended. Send the request again.", lasting=False)
+
 _TOO_MUCH = (
     "Making a grammar of it takes too much time or memory. Make it simpler: fewer alternatives, "
     "smaller bounds of lengths and counts."
@@ -78,7 +83,6 @@ _TOO_LONG = (
     "Its functions and formats have {} characters, and may have {}. Leave some out, or describe "
     "them in fewer words."
 )
-_LOST = "The process that makes grammars was ended twice. Send the request again."
 
 
 class Trials:
@@ -86,13 +90,17 @@ class Trials:
 
     def __init__(self, model: Path, tiny: Path):
         self._makers = _Asker(Start(model, tiny), _MAKERS)
+        self._completers = _Asker(Start())
         self._checkers = _Asker(Start())
+        self._checking = 0
         self._remembered: OrderedDict[str, Made | Failure] = OrderedDict()
 
     async def made(self, demand: Demand) -> Made:
         """The grammar that answers are held to. Raises BadRequest, with the reason and the field,
-        when there is none or the runtime refuses it."""
+        when there is none or the runtime refuses it; Unavailable when its process was ended."""
         known = await self._known(demand)
+        if known == _LOST:
+            raise Unavailable(_LOST.reason)
         if isinstance(known, Failure):
             # remembered, perhaps of the same format under another of its names
             param = "tools" if known.param == "tools" else demand.param
@@ -118,18 +126,25 @@ class Trials:
 
     async def rest(self, hold: Hold, text: str) -> str | None:
         """The shortest text that completes one under its grammar; None when it is too hard."""
-        answer = await self._checkers.ask(Complete(hold, text))
+        answer = await self._completers.ask(Complete(hold, text))
         return None if isinstance(answer, Failure) else answer
 
     async def fits(self, schema: Mapping[str, Any] | bool, text: str) -> bool:
-        """Whether a JSON text fits the whole schema; True when that takes too long to tell."""
-        answer = await self._checkers.ask(Check(schema, text))
+        """Whether a JSON text fits the whole schema; True when that takes too long to tell, or too
+        many others wait to be told."""
+        if self._checking >= _MOST_CHECKS:
+            return True
+        self._checking += 1
+        try:
+            answer = await self._checkers.ask(Check(schema, text))
+        finally:
+            self._checking -= 1
         return isinstance(answer, Failure) or answer
 
     def close(self) -> None:
         """Ends the processes, and what they work on with an error."""
-        self._makers.close()
-        self._checkers.close()
+        for asker in (self._makers, self._completers, self._checkers):
+            asker.close()
 
 
 class _Asker:
@@ -165,7 +180,7 @@ class _Asker:
     # On the threads.
 
     def _answer(self, question: Question, *, again: bool) -> Any:
-        child = self._idle.pop() if self._idle else self._started()
+        child = self._taken() or self._started()
         try:
             tools = len(question.tools) if isinstance(question, Demand) else 0
             child.channel.limit(_WORK_LIMIT_S + tools)
@@ -182,9 +197,18 @@ class _Asker:
                 log.warning("a %s took too much time or memory", what)
                 return Failure(_TOO_MUCH)
             log.warning("the process that worked on a %s was ended", what)
-            return self._answer(question, again=False) if again else Failure(_LOST, lasting=False)
+            return self._answer(question, again=False) if again else _LOST
         self._idle.append(child)
         return answer
+
+    def _taken(self) -> Child | None:
+        """One that is idle, and still there."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            self._end(child)
+        return None
 
     def _started(self) -> Child:
         child = Child("ov_server.trial")

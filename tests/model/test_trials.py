@@ -1,6 +1,7 @@
 """The process in which grammars are tried: what it refuses, what it survives, what it costs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import psutil
 import pytest
 from fakes import settled
 
-from ov_server.answergrammar import Demand
+from ov_server.answergrammar import Demand, Made
 from ov_server.core import AnswerFormat, Tool
 from ov_server.errors import BadRequest, Unavailable
 from ov_server.grammars.grammar import Hold
@@ -118,18 +119,39 @@ async def test_one_that_takes_long_keeps_nobody_waiting(trials: Trials) -> None:
     await slow
 
 
-async def test_what_was_ended_from_outside_may_be_asked_again(trials: Trials) -> None:
+async def test_a_process_that_is_ended_at_its_work_is_asked_for_again(trials: Trials) -> None:
     await asyncio.gather(*(trials.made(asking("regex", text)) for text in "ab"))
     both = processes()
     assert len(both) == 2
     for process in both:
         process.suspend()
-    asked = asyncio.create_task(refusal(trials.made(asking("regex", "c"))))
+    asked = asyncio.create_task(trials.made(asking("regex", "c")))
     await settled()
     for process in both:
         process.kill()
-    assert "Send the request again" in await asked
+    [came] = await asyncio.gather(asked, return_exceptions=True)
+    # two in a row are given up, when the other one was taken up before it was killed
+    assert isinstance(came, Made | Unavailable)
     assert await trials.made(asking("regex", "c"))
+
+
+async def test_processes_that_were_ended_while_idle_cost_nobody_an_answer(trials: Trials) -> None:
+    await asyncio.gather(*(trials.made(asking("regex", text)) for text in "ab"))
+    for process in processes():
+        process.kill()
+    assert await trials.made(asking("regex", "c"))
+
+
+async def test_no_answer_waits_for_checks(trials: Trials) -> None:
+    """Python's own patterns, with which the library matches names, may take for ever."""
+    slow = {"patternProperties": {"^(a+)+$": {"type": "string"}}}
+    text = json.dumps({"a" * 34 + "!": 1})
+    made = await trials.made(asking("json_schema", {"type": "integer"}))
+    checks = [asyncio.create_task(trials.fits(slow, text)) for _ in range(100)]
+    assert await trials.rest(Hold(made.grammar, START), "-") == "1"
+    assert sum(check.done() for check in checks) < 100
+    for check in checks:
+        check.cancel()
 
 
 async def test_schemas_have_a_limit_of_size(trials: Trials) -> None:
