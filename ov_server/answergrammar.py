@@ -84,6 +84,16 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What compiling a grammar costs, as seen in the trial."""
+
+    memory: int = 0
+    """Bytes that the runtime keeps of it."""
+    seconds: float = 0.0
+    """CPU time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """The grammar of a demand, and what it does not hold answers to: keywords and places."""
 
@@ -91,19 +101,20 @@ class Made:
     by_name: bool = False
     """Whether a call's name decides on the rule for its rest."""
     unenforced: tuple[str, ...] = ()
-    memory: int = 0
-    """Bytes that the runtime keeps of it once it has been used, as seen in the trial."""
+    cost: Cost = Cost()
     kinds: Kinds = field(default_factory=dict)
     """The types of parameters, where the format needs them."""
 
 
 class Refused(ValueError):
-    """Nothing comes of the demand; `param` names the field to blame."""
+    """Nothing comes of the demand; `param` names the field to blame. `lasting`: nor will it when it
+    is tried again."""
 
-    def __init__(self, reason: str, param: str):
+    def __init__(self, reason: str, param: str, *, lasting: bool = True):
         super().__init__(reason)
         self.reason = reason
         self.param = param
+        self.lasting = lasting
 
 
 def make(demand: Demand) -> Made:

@@ -20,16 +20,12 @@ from .errors import ServerError, said
 from .jobs import Job, deliver
 from .prefill import PrefixMemory, next_part
 from .stepping import NoPipeline, Output, Pipeline, PipelineLost
+from .wear import Wear
 
 log = logging.getLogger(__name__)
 
 _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
-
-
-_KEPT, _MOST_KEPT = 1_000_000_000, 3_000_000_000
-"""Bytes of compiled grammars, which the runtime never gives back, after which the pipeline is made
-anew: when nobody is there, and when those who wait have to wait for it."""
 
 
 class _Failure(NamedTuple):
@@ -52,9 +48,11 @@ class Batch:
         prefill_slice: int,
         burst_s: float = 0.02,
         closing_s: float = 5,
+        patience_s: float = 30,
     ):
         """`burst_s`: how long the first of a burst waits for the others; `closing_s`: how long a
-        step may go on when the model is to be unloaded."""
+        step may go on when the model is to be unloaded; `patience_s`: how long those who come wait
+        for those who are there, when the pipeline is to be made anew behind them."""
         self._make_pipeline = make_pipeline
         self._detokenizer = detokenizer
         self._max_running = max_running
@@ -76,7 +74,7 @@ class Batch:
         self._kv_usage = 0.0
         self._rebuilds = 0
         self._fruitless = 0
-        self._grammars: dict[int, int] = {}
+        self._wear = Wear(patience_s)
         self.failed = False
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
         self._thread.start()
@@ -140,11 +138,8 @@ class Batch:
             failure = self._work()
             if failure is not None and not self._closing:
                 self._recover(failure)
-            heavy = self._kept() > (_MOST_KEPT if self._waiting else _KEPT)
-            if heavy and not self._active and not self._closing:
-                log.info("the pipeline is made anew, to free what it keeps of grammars")
-                self._memory.clear()
-                self._rebuild()
+            if self._wear.too_much(self._active, self._waiting) and not self._closing:
+                self._renew()
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._drop_pipeline()
@@ -205,13 +200,19 @@ class Batch:
 
     # Admission.
 
-    def _kept(self) -> int:
-        """Bytes that the pipeline keeps of the grammars it was given."""
-        return sum(self._grammars.values())
+    def _renew(self) -> None:
+        """Frees what the runtime keeps of grammars. Answers that are running go on behind it."""
+        log.info("the pipeline is made anew, to free what it keeps of grammars")
+        self._memory.clear()
+        running = list(self._active.values())
+        self._active.clear()
+        self._reader = None
+        self._requeue(running)
+        self._rebuild()
 
     def _admit(self) -> None:
-        if self._active and self._kept() > _MOST_KEPT:
-            return  # when all have ended it is made anew
+        if self._active and self._wear.full:
+            return  # until it is made anew
         while len(self._active) < (1 if self._full else self._max_running):
             job = next((job for job in self._waiting if self._may_join(job)), None)
             if job is None:
@@ -228,7 +229,7 @@ class Batch:
             return False  # a step reads a part of one prompt; short ones need not wait for it
         if self._on_trial() and (job.suspect or not job.generated):
             return all(other.proven for other in self._active.values())
-        return True
+        return not self._wear.too_soon(job, self._active.values())
 
     def _on_trial(self) -> bool:
         """Whether somebody is suspected of a failed step: then one unproven job joins at a time."""
@@ -247,8 +248,7 @@ class Batch:
             self._part_next = True
         if part is None:
             self._reader = None if job is self._reader else self._reader
-            if job.plan.grammar is not None:
-                self._grammars[hash(job.plan.grammar)] = job.grammar_memory
+            self._wear.add(job)
             left = job.plan.max_tokens - len(job.generated)
             self._pipeline.add(job.key, job.tokens, job.plan.resumed(len(job.generated)), left)
         else:
@@ -322,6 +322,9 @@ class Batch:
         if dropped:
             job.window = self._detokenizer.window(job.tokens)
         self._memory.remember(job.tokens)
+        if self._wear.too_soon(job, self._active.values()):
+            self._waiting.appendleft(job)
+            return
         job.seen = self._memory.known(job.tokens)
         self._join(job, whole=True)
 
@@ -393,13 +396,13 @@ class Batch:
 
     def _rebuild(self) -> None:
         self._drop_pipeline()
-        self._grammars.clear()
+        self._wear.clear()
         try:
             if self._fruitless > _FRUITLESS_REBUILDS:
                 raise RuntimeError("it failed again and again without a token between")
             started = time.monotonic()
             self._pipeline = self._make_pipeline()
-            log.warning("the pipeline was made anew in %.1f s", time.monotonic() - started)
+            log.info("the pipeline was made anew in %.1f s", time.monotonic() - started)
         except Exception as error:
             log.error("the pipeline can't be made anew: %s", said(error))
             self.failed = True

@@ -324,7 +324,7 @@ class TextEngine:
                 index=index,
                 reading=reading,
                 grammar=None if made is None else made.grammar,
-                grammar_memory=0 if made is None else made.memory,
+                cost=None if made is None else made.cost,
                 window=self._detokenizer.window(tokens) if request.continue_final else None,
                 leader=jobs[0] if jobs else None,
                 arrived_at=arrived,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
+from .answergrammar import Cost
 from .core import Finish, FinishReason, Said, Text, TokenLogprob
 from .detokenizer import Window
 from .errors import ServerError
@@ -77,7 +78,7 @@ class Job:
         index: int = 0,
         reading: Reading | None = None,
         grammar: Prepared | None = None,
-        grammar_memory: int = 0,
+        cost: Cost | None = None,
         window: Window | None = None,
         leader: "Job | None" = None,
     ):
@@ -88,8 +89,8 @@ class Job:
         self._grammar = grammar
         self.hold: Hold | None = None
         """What the text is held to now."""
-        self.grammar_memory = grammar_memory
-        """Bytes that a pipeline keeps of it."""
+        self.cost = cost or Cost()
+        """Of each rule of the grammar."""
         self._hold(self.reader.rule, "")
         self.index = index
         self.leader = leader

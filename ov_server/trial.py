@@ -5,6 +5,7 @@ closed. What a hostile schema can do, it does here: within so much time and memo
 the process is ended.
 """
 
+import math
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ from typing import Any
 import psutil
 
 from . import cache
-from .answergrammar import Demand, Refused, make
+from .answergrammar import Cost, Demand, Made, Refused, make
 from .channel import Channel
 from .core import Sampling
 from .errors import said
@@ -36,9 +37,11 @@ _CPU_S_A_TOOL = 0.1
 """... and so many more for each function."""
 _CHECK_S = 3
 """CPU seconds for completing or checking an answer."""
-_COMPILE_S = 4
-"""CPU seconds, on all cores together, that compiling a grammar may take: the model's own pipeline
-does it once more, and all answers stand still meanwhile."""
+_COMPILE_S = 2.5
+"""CPU seconds that compiling a grammar may take: the model's own pipeline does it once more, and
+all answers stand still meanwhile."""
+_DOUBTFUL = 2
+"""So many times a limit another trial, on a machine that has less to do, might keep it."""
 _MEMORY_GB = 2
 """Address space that answers may take beyond what the process has when it is ready."""
 _KEPT_MB = 400
@@ -65,7 +68,7 @@ def serve(channel: Channel) -> None:
         try:
             answer = _answer(tiny, question)
         except Refused as refused:
-            answer = Failure(refused.reason, refused.param)
+            answer = Failure(refused.reason, refused.param, refused.lasting)
         except (MemoryError, RecursionError):
             param = question.param if isinstance(question, Demand) else None
             answer = Failure("It is too large, or nested too deeply. Make it simpler.", param)
@@ -88,13 +91,21 @@ def _answer(tiny: "_Tiny | None", question: Question) -> Any:
         case Demand():
             assert tiny is not None
             made = make(question)
-            whole = made.grammar.ebnf(*made.grammar.needs)
-            memory = tiny.attempt(whole, question.param, len(question.tools))
-            return replace(made, memory=memory)
+            return replace(made, cost=_cost(tiny, made, question))
         case Complete():
             return Network(question.hold.rooted()).rest(question.text)
         case Check():
             return fits(question.schema, question.text)
+
+
+def _cost(tiny: "_Tiny", made: Made, demand: Demand) -> Cost:
+    """Tries a grammar. Of many functions only the one that is called will be compiled."""
+    grammar, param = made.grammar, demand.param
+    if not demand.many:
+        return tiny.attempt(grammar.ebnf(*grammar.needs), param, _COMPILE_S)
+    whole = tiny.attempt(grammar.ebnf(*grammar.needs), param, math.inf)
+    heaviest = tiny.attempt(grammar.ebnf(grammar.heaviest()), param, _COMPILE_S)
+    return Cost(whole.memory, heaviest.seconds)
 
 
 class _Tiny:
@@ -113,29 +124,46 @@ class _Tiny:
         one_thread = {"INFERENCE_NUM_THREADS": 1, "ENABLE_MMAP": False}
         return Paged(self._folder, "CPU", one_thread, kv_cache_gb=0, kv_blocks=8, chunk=32)
 
-    def attempt(self, grammar: str, param: str, tools: int) -> int:
-        """The bytes that the runtime keeps of the grammar. Raises Refused when it can't compile
-        it, or is slow to follow it."""
+    def attempt(self, grammar: str, param: str, limit: float) -> Cost:
+        """What compiling the grammar costs. Raises Refused when the runtime can't, takes longer
+        than `limit`, or is slow to follow it."""
         self._pipeline = self._pipeline or self._made()
         before = _resident()
         try:
-            self._draw(self._pipeline, grammar, param, tools)
+            compiling, *following = self._draw(self._pipeline, grammar, param)
         finally:
             kept = max(0, _resident() - before)
             self._kept += kept
             if self._kept > _KEPT_MB * 1_000_000:
                 self._pipeline, self._kept = None, 0
                 give_memory_back()
-        return kept
+        if compiling > limit:
+            raise Refused(
+                f"Compiling its grammar takes {compiling:.1f} s of CPU time, and the model's other "
+                "answers would stand still. Make it simpler: smaller bounds of lengths and counts, "
+                "fewer patterns.",
+                param,
+                lasting=compiling > _DOUBTFUL * limit,
+            )
+        each = sum(following) / len(following) if following else 0
+        if each > _STEP_S:
+            raise Refused(
+                "Following its grammar takes too long for each token. Make it less ambiguous, or "
+                "its bounds of lengths and counts smaller.",
+                param,
+                lasting=each > _DOUBTFUL * _STEP_S,
+            )
+        return Cost(kept, compiling)
 
-    def _draw(self, pipeline: Pipeline, grammar: str, param: str, tools: int) -> None:
-        """Draws some tokens. Of many tools only the one that is called is compiled later."""
+    def _draw(self, pipeline: Pipeline, grammar: str, param: str) -> list[float]:
+        """Draws some tokens: the CPU time of each, the first one's with that of compiling."""
         sampling = Sampling(temperature=1.0, top_k=1000)
-        plan = Plan(sampling, _TOKENS, grammar=grammar, seed=1)
         self._number += 1
         steps: list[float] = []
         try:
-            pipeline.add(self._number, [0], plan, _TOKENS)
+            pipeline.add(
+                self._number, [0], Plan(sampling, _TOKENS, grammar=grammar, seed=1), _TOKENS
+            )
             while pipeline.busy():
                 begun = time.process_time()
                 pipeline.step()
@@ -143,19 +171,7 @@ class _Tiny:
         except Exception as error:
             self._pipeline = None
             raise Refused(f"The runtime can't use it: {said(error)}. Change it.", param) from None
-        if steps and steps[0] > _COMPILE_S * (1 + tools / 20):
-            raise Refused(
-                f"Compiling its grammar takes {steps[0]:.0f} s of CPU time, and the model's other "
-                "answers would stand still. Make it simpler: smaller bounds of lengths and counts, "
-                "fewer patterns.",
-                param,
-            )
-        if len(steps) > 1 and sum(steps[1:]) / len(steps[1:]) > _STEP_S:
-            raise Refused(
-                "Following its grammar takes too long for each token. Make it less ambiguous, or "
-                "its bounds of lengths and counts smaller.",
-                param,
-            )
+        return steps or [0.0]
 
 
 def _write_tiny(folder: Path, like: Path) -> None:

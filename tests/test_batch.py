@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeRuntime, Turnstile, happens, soon, until
 
-from ov_server.answergrammar import Demand, make
+from ov_server.answergrammar import Cost, Demand, make
 from ov_server.batch import Batch
 from ov_server.calls import written
 from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob, Tool
@@ -78,6 +78,7 @@ class Bench:
         prefill_slice: int = 8,
         burst_s: float = 60,
         closing_s: float = 60,
+        patience_s: float = 60,
     ):
         self.ended = False
         self.runtime = FakeRuntime()
@@ -89,6 +90,7 @@ class Bench:
             prefill_slice=prefill_slice,
             burst_s=burst_s,
             closing_s=closing_s,
+            patience_s=patience_s,
         )
 
     @property
@@ -669,13 +671,15 @@ async def test_an_answer_that_was_dropped_for_memory_goes_on_under_its_grammar(
     assert Network(parse_gbnf(str(again[-1]))).rest("") == "and-no"
 
 
-def structured(bench: Bench, prompt: str, gigabytes: int) -> Job:
+def structured(
+    bench: Bench, prompt: str, gigabytes: int, answer: str = "yes", seconds: float = 0
+) -> Job:
     """An answer under a grammar of its own, of which the pipeline keeps so much."""
-    rule = {START: choice(literal("yes"), literal(prompt))}
+    rule = {START: choice(literal(answer), literal(prompt))}
     memory = gigabytes * 1_000_000_000
     reading = Reading(held=True)
-    more = {"reading": reading, "grammar": prepared(rule, [START]), "grammar_memory": memory}
-    return bench.job(prompt, "yes", **more)
+    more = {"reading": reading, "grammar": prepared(rule, [START]), "cost": Cost(memory, seconds)}
+    return bench.job(prompt, answer, **more)
 
 
 async def test_what_grammars_leave_behind_is_freed_when_nobody_is_there(bench: Bench) -> None:
@@ -698,6 +702,41 @@ async def test_nobody_joins_a_pipeline_that_grammars_have_filled(bench: Bench) -
     assert await late.text() == "late"
     assert len(bench.runtime.made) == 2
     assert not any({"a", "b"} <= set(step) for step in bench.runtime.steps)
+
+
+async def test_who_has_waited_long_does_not_wait_for_a_long_answer() -> None:
+    bench = Bench(patience_s=0)
+    heavy = structured(bench, "a", 4, "yes" * 300)
+    bench.batch.submit([heavy])
+    await bench.steps.arrival()
+    for _ in range(3):
+        await bench.steps.one()
+    late = bench.ask("b", "late")
+    for _ in range(12):
+        await bench.steps.one()
+    assert await late.text() == "late"
+    assert not heavy.ended
+    assert len(bench.runtime.made) == 2
+    bench.steps.open()
+    assert await Asked(heavy).text() == "yes" * 300
+    await end(bench)
+
+
+async def test_grammars_that_cost_much_keep_a_distance(bench: Bench) -> None:
+    """Who streams is left alone for a while behind each; others join meanwhile."""
+    streaming = bench.ask("a", "x" * 60)
+    await bench.steps.arrival()
+    await bench.steps.one()
+    for prompt in "bc":
+        job = structured(bench, prompt, 0, seconds=1000)
+        bench.batch.submit([job])
+    cheap = structured(bench, "d", 0)
+    bench.batch.submit([cheap])
+    bench.steps.open()
+    assert await Asked(cheap).text() == "yes"
+    assert await streaming.text() == "x" * 60
+    joined = [added.who for added in bench.runtime.added]
+    assert joined == ["a", "b", "d", "c"]
 
 
 async def test_a_decoder_that_throws_once_makes_nothing_be_said_twice(bench: Bench) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 LAST_CHARACTER = 0x10FFFF
+_WIDE = 1000
+"""Code points; classes of fewer cost the runtime little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +212,26 @@ class Prepared:
         names = dict.fromkeys(name for rule in begins for name in self.needs[rule])
         return f"root ::= {_written(root, {})}\n" + "".join(self.lines[name] for name in names)
 
+    def heaviest(self) -> str:
+        """The one of those rules that costs the runtime most to compile: it leads to the most
+        states that read a wide class."""
+        return max(self.needs, key=lambda rule: sum(_wide(self.rules[n]) for n in self.needs[rule]))
+
     def rooted(self, rule: str, before: str = "") -> Grammar:
         """The same as a tree."""
         return reached(Grammar({**self.rules, "root": sequence(Literal(before), Rule(rule))}))
+
+
+def _wide(node: Node) -> int:
+    """Characters of a wide class that a text of the node has at the most, where that is bounded."""
+    match node:
+        case Characters(ranges):
+            return int(sum(last - first for first, last in ranges) > _WIDE)
+        case Sequence(parts) | Choice(parts):
+            return sum(map(_wide, parts))
+        case Repeat(inner, least, most):
+            return _wide(inner) * max(least, most or 1)
+    return 0
 
 
 def prepared(rules: Mapping[str, Node], begins: Iterable[str]) -> Prepared:

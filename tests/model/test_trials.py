@@ -194,7 +194,7 @@ async def test_many_different_schemas_do_not_fill_the_memory(trials: Trials) -> 
 async def test_tools_are_tried_and_the_memory_they_take_is_told(trials: Trials) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     made = await trials.made(Demand(tools=(Tool("f", "", schema),)))
-    assert made.memory >= 0
+    assert made.cost.seconds > 0
     many = tuple(Tool(f"f{n}", "", schema) for n in range(40))
     assert (await trials.made(Demand(tools=many))).by_name
 
