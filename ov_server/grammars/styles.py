@@ -8,8 +8,6 @@ from typing import Any
 
 from .grammar import EMPTY, NOTHING, Node, choice, literal, optional, repeat, sequence
 
-_BARE_KEY = r"(?!\))[^\s:=<>{}\[\]\"',]+"
-
 _OTHERS = {
     "object": r"\{[\s\S]*",
     "array": r"\[[\s\S]*",
@@ -38,8 +36,11 @@ class Style:
     null: str = "null"
     mark: str = '"'
     """What stands around a string; within another one than JSON's nothing is escaped."""
+    keys: str = ""
+    """The pattern of keys that the reader would not take for something else, where they stand bare;
+    "" where they are strings."""
     names: str = ""
-    """The pattern of additional keys where keys stand bare; "" where they are strings."""
+    """The pattern of additional keys, where keys stand bare."""
     closing: str = ""
     """What stands behind a value, where its strings stand bare."""
 
@@ -55,8 +56,8 @@ class Style:
 
     def key(self, name: str) -> Node:
         """Where keys stand bare, nothing for one that could not be told from what is around it."""
-        if self.names:
-            return literal(name) if re.fullmatch(_BARE_KEY, name) else NOTHING
+        if self.keys:
+            return literal(name) if re.fullmatch(self.keys, name) else NOTHING
         return self.value(name)
 
     def value(self, value: Any) -> Node:
@@ -94,7 +95,13 @@ FREE = Style(_SPACE, _BREAK, optional(_INDENT))
 PYTHON = Style(_SPACE, _SPACE, true="True", false="False", null="None")
 """As a literal of Python."""
 
-BRACED = Style(EMPTY, EMPTY, mark='<|"|>', names="^[A-Za-z_][A-Za-z0-9_]*$")
+BRACED = Style(
+    EMPTY,
+    EMPTY,
+    mark='<|"|>',
+    keys=r'[^\s:"}]([^:]*[^\s:"])?',
+    names="^[A-Za-z_][A-Za-z0-9_]*$",
+)
 """As Gemma 4 writes arguments: `{a:1,b:<|"|>x<|"|>}`."""
 
 
@@ -122,5 +129,16 @@ class Tags(Style):
         return sequence(literal("<parameter="), key, literal(">\n"), value, literal("\n"))
 
 
-KEYWORDS = Keywords(_SPACE, _SPACE, names="^[A-Za-z_][A-Za-z0-9_]*$")
-TAGS = Tags(_SPACE, _SPACE, names="^[A-Za-z_][A-Za-z0-9_.-]*$", closing="\n</parameter>")
+KEYWORDS = Keywords(
+    _SPACE,
+    _SPACE,
+    keys=r"[^\s=)]([^=]*[^\s=])?",
+    names="^[A-Za-z_][A-Za-z0-9_]*$",
+)
+TAGS = Tags(
+    _SPACE,
+    _SPACE,
+    keys=r"[^\s>]([^>]*[^\s>])?",
+    names="^[A-Za-z_][A-Za-z0-9_.-]*$",
+    closing="\n</parameter>",
+)
