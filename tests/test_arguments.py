@@ -166,7 +166,7 @@ ODD: dict[str, dict[str, Any]] = {
 @FORM
 @pytest.mark.parametrize("name", ODD)
 def test_odd_arguments_are_read_as_they_are_written(form: ToolFormat, name: str) -> None:
-    check(form, ODD[name], random.Random(5), count=12)
+    check(form, ODD[name], random.Random(5), count=5)
 
 
 OPTIONAL = needing(a={"type": ["string", "null"]})
@@ -234,7 +234,7 @@ KINDS = st.sets(st.sampled_from(sorted(BY_KIND)), min_size=1, max_size=3)
 
 
 @FORM
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(KINDS, KINDS, st.data())
 def test_what_is_written_of_values_is_let_through_and_read_back(
     form: ToolFormat, one: set[str], other: set[str], data: st.DataObject
