@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any
 
-import httpx
-
 from .servers import MODEL, Server
 from .waiting import BOUND_S
 
@@ -100,8 +98,8 @@ def stream(server: Server, body: Body) -> Generator[Iterator[dict[str, Any] | No
     """The chunks of an answer as they come; leaving early closes the connection."""
     asked = body | {"stream": True, "stream_options": {"include_usage": True}}
     with (
-        httpx.Client(timeout=BOUND_S, trust_env=False) as client,
-        client.stream("POST", f"{server.url}/v1/chat/completions", json=asked) as response,
+        server.http() as client,
+        client.stream("POST", "/v1/chat/completions", json=asked) as response,
     ):
         if response.status_code != 200:
             yield iter([json.loads(response.read())])
