@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from ov_server.grammars.completion import Network
 from ov_server.grammars.grammar import (
@@ -50,7 +51,7 @@ class Sampler:
         return "".join(parts)
 
     def _character(self, ranges: tuple[tuple[int, int], ...]) -> str:
-        likely = [c for c in LIKELY if any(first <= ord(c) <= last for first, last in ranges)]
+        likely = _likely(ranges)
         if likely and self._random.random() < 0.5:
             return self._random.choice(likely)
         first, last = self._random.choice(ranges)
@@ -67,6 +68,11 @@ class Sampler:
             return least
         wanted = self._random.choice((0, 1, 1, 2, 3))
         return least + (wanted if most is None else min(wanted, most - least))
+
+
+@lru_cache
+def _likely(ranges: tuple[tuple[int, int], ...]) -> list[str]:
+    return [c for c in LIKELY if any(first <= ord(c) <= last for first, last in ranges)]
 
 
 def _costs(rules: Mapping[str, Node]) -> dict[str, float]:
