@@ -16,7 +16,7 @@ from .servers import ProcessServer
 
 SUITE = Path(__file__).parents[1] / "suite" / "suite.json"
 CASES: list[dict[str, Any]] = json.loads(SUITE.read_text("utf-8"))
-STREAMS, AT_ONCE, TOKENS = 4, 4, 120
+STREAMS, AT_ONCE, TOKENS = 4, 20, 120
 VALID, REFUSED, MISFIT = "valid answer", "refused with a reason", "misfit"
 
 
