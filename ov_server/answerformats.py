@@ -100,13 +100,16 @@ def _response_format(said: ResponseFormat) -> Iterator[AnswerFormat]:
         schema = said.schema_ if said.schema_ is not None else {"type": "object"}
         yield AnswerFormat("json_schema", _schema(schema, "response_format.schema"))
     elif said.type == "json_schema":
-        if said.json_schema is None:
+        if said.json_schema is not None:
+            schema = _schema(said.json_schema.schema_, "response_format.json_schema.schema")
+            yield AnswerFormat("json_schema", schema, bool(said.json_schema.strict))
+        elif said.schema_ is not None:  # as llama.cpp has it
+            yield AnswerFormat("json_schema", _schema(said.schema_, "response_format.schema"))
+        else:
             raise BadRequest(
                 "'response_format' of the type json_schema needs its 'json_schema'.",
                 param="response_format.json_schema",
             )
-        schema = _schema(said.json_schema.schema_, "response_format.json_schema.schema")
-        yield AnswerFormat("json_schema", schema, bool(said.json_schema.strict))
 
 
 def _structured_outputs(said: StructuredOutputs) -> Iterator[AnswerFormat]:

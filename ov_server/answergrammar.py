@@ -12,9 +12,9 @@ from .arguments import Kinds
 from .calls import name_end
 from .core import AnswerFormat, Tool
 from .grammars import styles
+from .grammars.automata import ANY, Automaton, TooLarge, automaton, both, minimal, without
 from .grammars.automata import END as AT_END
 from .grammars.automata import START as AT_START
-from .grammars.automata import Automaton, TooLarge, automaton, both, minimal
 from .grammars.completion import Network
 from .grammars.gbnf import GrammarError, parse_gbnf
 from .grammars.grammar import (
@@ -55,6 +55,8 @@ class Demand:
     required: bool = False
     several: bool = True
     answer: AnswerFormat | None = None
+    barred: str = ""
+    """A text that stands nowhere in the answer, where nothing else is asked of it."""
     reasoning: Markers | None = None
     """What the answer may begin with."""
 
@@ -64,13 +66,16 @@ class Demand:
         tools = [(tool.name, tool.parameters, tool.strict) for tool in self.tools]
         answer = self.answer and (self.answer.kind, self.answer.value, self.answer.strict)
         return json.dumps(
-            (self.form, tools, self.required, self.several, answer, str(self.reasoning))
+            (
+                *(self.form, tools, self.required, self.several),
+                *(answer, self.barred, str(self.reasoning)),
+            )
         )
 
     @property
     def held(self) -> bool:
         """Whether answers are held to it from their first character."""
-        return self.required or self.answer is not None
+        return self.required or self.answer is not None or bool(self.barred)
 
     @property
     def many(self) -> bool:
@@ -130,6 +135,11 @@ def make(demand: Demand) -> Made:
         rules |= _answer_rules(demand.answer, unenforced)
         if not demand.required:
             options.append(Rule("text"))
+    if demand.barred:
+        book = Rulebook("text_")
+        fitting = without(ANY, matching(re.escape(demand.barred)))
+        rules |= {"text": Strings(book).bare(fitting), **book.rules}
+        options.append(Rule("text"))
     begins = [CALLS] if demand.tools and not demand.held else []
     if demand.held:
         rules[ANSWER] = sequence(repeat(literal("\n"), 0, 2), choice(*options))
@@ -161,7 +171,7 @@ def _call_rules(
             raise Refused(
                 f"The parameters of '{tool.name}' can't be used: {error}", "tools"
             ) from None
-        unenforced += _unenforced(schemas, tool.strict, "tools", f"of '{tool.name}' ")
+        unenforced += _unenforced(schemas, tool.strict, "tools", f" of '{tool.name}'")
         schemas.unenforced.clear()
         known = {NAME: literal(tool.name), part: arguments}
         calls.append(tuple(known.get(text) or _loose(text) for text in form.call))
@@ -246,6 +256,8 @@ _OF_KEYS = {
     *("dependencies", "dependentRequired", "dependentSchemas", "minProperties"),
 }
 """Keywords that say which keys an object has, beside `properties`."""
+_SAYS_NOTHING = ([], {}, None)
+"""Values with which most of them don't."""
 
 
 def _as_object(parameters: Mapping[str, Any] | bool) -> Mapping[str, Any]:
@@ -255,7 +267,9 @@ def _as_object(parameters: Mapping[str, Any] | bool) -> Mapping[str, Any]:
     if kind != "object" and not (isinstance(kind, list) and "object" in kind):
         raise SchemaError(("type",), "arguments are an object; say type: object")
     schema["type"] = "object"
-    if not schema.get("properties") and not _OF_KEYS & schema.keys():
+    others = schema.keys() & {"additionalProperties", "unevaluatedProperties"}
+    spoken = {key for key in _OF_KEYS & schema.keys() if schema[key] not in _SAYS_NOTHING}
+    if not schema.get("properties") and not others and not spoken:
         schema["additionalProperties"] = False
     return schema
 
@@ -287,7 +301,7 @@ def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node
         given = parse_gbnf(answer.value)
         return {**given.rules, "text": Rule(given.root)}
     except (SchemaError, GrammarError, TooLarge) as error:
-        raise Refused(f"It can't be used: {error}", answer.param) from None
+        raise Refused(f"'{answer.param}' can't be used: {error}", answer.param) from None
 
 
 def _whole(pattern: str) -> Automaton:
@@ -306,13 +320,15 @@ def _whole(pattern: str) -> Automaton:
 def _unenforced(schemas: Schemas, strict: bool, param: str, whose: str = "") -> list[str]:
     said = [_placed(left) for left in schemas.unenforced]
     if said and strict:
+        lengths = {"minLength", "maxLength"} & {left.keyword for left in schemas.unenforced}
         raise Refused(
-            f"With strict: true the model has to be held to the whole schema {whose}, and it can't "
-            f"be to {', '.join(said)}. Leave that out, or say strict: false. Lengths are held to "
-            f"up to {COUNTED} characters; SERVICE_SPEC.md has the rest.",
+            f"With strict: true the model has to be held to the whole schema{whose}, and it can't "
+            f"be to {', '.join(said)}. Leave that out, or say strict: false. "
+            + (f"Lengths are held to up to {COUNTED} characters. " if lengths else "")
+            + "SERVICE_SPEC.md tells what can be held to.",
             param,
         )
-    return [f"{text} in {param} {whose}".strip() for text in said]
+    return [f"{text} in {param}{whose}" for text in said]
 
 
 def _placed(left: Unenforced) -> str:

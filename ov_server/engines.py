@@ -35,7 +35,7 @@ from .detokenizer import Detokenizer, partial_tokens, visible
 from .entries import Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job
-from .markup import Reading
+from .markup import START, Reading
 from .memory import give_memory_back
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Renderer, Serial, generation_config, load_tokenizer
@@ -238,8 +238,8 @@ class TextEngine:
 
     async def _made(self, request: ChatRequest, prompt: Prompt) -> Made | None:
         """The grammar of what the request is held to, tried; None when it is held to nothing."""
-        use = request.tool_use
-        if not use.names and request.answer is None:
+        use, barred = request.tool_use, self._barred(request)
+        if not use.names and request.answer is None and not barred:
             return None
         made = await self._trials.made(
             Demand(
@@ -249,12 +249,25 @@ class TextEngine:
                 # a model that was not trained for calls goes on calling once it has begun
                 several=use.several and (self._template.can.shows_tools or not use.required),
                 answer=request.answer,
+                barred=barred,
                 reasoning=None if prompt.thought else self._template.reasoning,
             )
         )
         for left in made.unenforced:
             log.warning("'%s' is not held to %s", self._name, left)
         return made
+
+    def _barred(self, request: ChatRequest) -> str:
+        """What the answer is kept from: the beginning of what opens calls, where the model knows of
+        calls and none may be made. It would write one all the same."""
+        told = request.tools or any(m.tool_calls or m.role == "tool" for m in request.messages)
+        sampling = request.sampling
+        if not told or request.tool_use.names or request.answer is not None:
+            return ""
+        if request.continue_final or sampling.ignore_eos or sampling.min_tokens:
+            return ""  # a grammar alone decides when an answer ends
+        opening = self._template.can.form.opening
+        return opening[: (len(opening) + 1) // 2]
 
     async def _completion(self, job: Job, finish: Finish) -> list[Said]:
         """The end of arguments or of a structured text that was cut off, so that it is valid."""
@@ -283,7 +296,7 @@ class TextEngine:
             )
         left = self.context_length - prompt_tokens
         if left <= 0:
-            raise ContextTooLong(self.context_length, prompt_tokens)
+            raise ContextTooLong(self.context_length, prompt_tokens, tools=len(request.tools))
         sampling = request.sampling.over(self._defaults)
         tokens = min(sampling.max_tokens or left, left)
         seed = random.getrandbits(32) if sampling.seed is None else sampling.seed % 2**32
@@ -312,7 +325,8 @@ class TextEngine:
             form=self._template.can.form if use.names else None,
             names=use.names,
             kinds={} if made is None else made.kinds,
-            held=use.required or request.answer is not None,
+            held=made is not None and START in made.grammar.needs,
+            ends_anywhere=not use.names and request.answer is None,
             by_name=made is not None and made.by_name,
         )
         jobs: list[Job] = []

@@ -88,6 +88,8 @@ class Reading:
     kinds: Kinds = field(default_factory=dict)
     held: bool = False
     """Whether the text but for the reasoning is held to a grammar from its first character."""
+    ends_anywhere: bool = False
+    """Whether that grammar lets it end at any place."""
     by_name: bool = False
     """Whether a call is held to a rule of its function's own as soon as that is known."""
 
@@ -154,6 +156,8 @@ class Reader:
         """Whether what was said has to be completed: a value or arguments that were begun."""
         if self._calls is not None:
             return self._calls.open
+        if self._reading.ends_anywhere:
+            return False
         untouched = self._reading.form is None and self._reading.reasoning is None
         return self.rule is not None and (self._began or untouched)
 

@@ -56,10 +56,13 @@ def messages_of(said: Sequence[WireMessage]) -> tuple[Message, ...]:
 
 def _message(message: WireMessage, place: str) -> Message:
     roles: dict[str, Any] = {"developer": "system", "function": "tool"}
-    calls = [
-        _call(call.function or CalledFunction(name=call.name, arguments=call.arguments), call.id)
-        for call in message.tool_calls or ()
-    ]
+    calls = []
+    for at, call in enumerate(message.tool_calls or ()):
+        function = call.function or CalledFunction(name=call.name, arguments=call.arguments)
+        if not function.name:
+            where = f"{place}.tool_calls[{at}].function.name"
+            raise BadRequest(f"{where}: a call needs the name of its function.", param=where)
+        calls.append(_call(function, call.id))
     if message.function_call is not None:
         calls.append(_call(message.function_call, message.function_call.name))
     return Message(

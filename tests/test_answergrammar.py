@@ -130,7 +130,9 @@ def test_many_functions_are_compiled_apart(form: ToolFormat) -> None:
 
 
 def test_a_function_without_parameters_takes_none() -> None:
-    for parameters in ({}, {"type": "object"}, {"type": "object", "properties": {}}):
+    empty = {"required": [], "patternProperties": {}, "dependentRequired": {}}
+    some: list[dict[str, Any]] = [{}, {"properties": {}}, {"properties": {}, "required": []}]
+    for parameters in (*some, {"properties": {}, "required": None}, {"type": "object", **empty}):
         made = make(Demand(tools=(Tool("f", "", parameters),), required=True))
         assert accepts(held(made, START), written(FORMATS["generic"], [("f", {})]))
         assert not accepts(held(made, START), written(FORMATS["generic"], [("f", {"a": 1})]))
@@ -188,7 +190,7 @@ def test_names_that_a_format_can_not_carry_are_refused_and_others_read_back(
     assert list(json.loads("".join(map(str, pieces)))) == [key]
 
 
-@pytest.mark.parametrize("key", ["b:c", " x", '"q"', "}", "\n", "<|"])
+@pytest.mark.parametrize("key", ["b:c", " x", '"q"', "}", "\n"])
 def test_values_with_keys_that_a_format_can_not_carry_are_left_out(key: str) -> None:
     either = {"type": "object", "properties": {"a": {"enum": [{key: 1}, "x"]}}, "required": ["a"]}
     made = make(Demand("gemma", (Tool("f", "", either, strict=True),)))
@@ -292,6 +294,25 @@ def test_reasoning_may_come_before() -> None:
     made = make(Demand(tools=(NOW,), required=True, reasoning=Markers("<think>", "</think>")))
     assert accepts(held(made, START), "<think>")
     assert not accepts(held(made, ANSWER), "<think>")
+
+
+def test_a_text_that_is_barred_stands_nowhere() -> None:
+    made = make(Demand(barred="<tool_"))
+    for text in ("", "a", "<tool", "x\n<tool", "a < b <too_l"):
+        assert accepts(held(made, START), text)
+    for text in ("<tool_call>", "Now.\n<tool_", "<<tool_"):
+        assert not accepts(held(made, START), text)
+
+
+def test_a_schema_may_be_openapis_and_have_nulls_for_nothing() -> None:
+    schema = {
+        "type": "object",
+        "required": None,
+        "properties": {"a": {"type": "integer", "minimum": 3, "exclusiveMinimum": True}},
+    }
+    made = answer("json_schema", schema, strict=True)
+    assert accepts(held(made, START), '{"a": 4}')
+    assert not accepts(held(made, START), '{"a": 3}')
 
 
 def test_equal_demands_have_equal_keys_and_others_do_not() -> None:

@@ -74,6 +74,7 @@ def test_texts_written_by_it_match(pattern: str, seed: int) -> None:
         (r"^(?<year>\d{4})$", ["2024"], ["24"]),
         (r"^a{2,3}$", ["aa", "aaa"], ["a", "aaaa"]),
         (r"^\/\$$", ["/$"], ["/"]),
+        (r"\A(?P<year>\d{4})\Z", ["2024"], ["24", "x2024"]),
     ],
 )
 def test_ecmas_dialect(pattern: str, fits: list[str], others: list[str]) -> None:
@@ -84,7 +85,7 @@ def test_ecmas_dialect(pattern: str, fits: list[str], others: list[str]) -> None
 @pytest.mark.parametrize(
     "pattern",
     [
-        *("(", ")", "a)", "[a", "*a", "a**", "a{3,2}", "a{x}", "[z-a]", "{", "(?a)", "\\"),
+        *("(", ")", "a)", "[a", "*a", "a**", "a{3,2}", "a{x}", "[z-a]", "{", "\\"),
         *(r"\q", r"\u12", r"\x", r"\p", r"\u{110000}", "a{999999999}", "(" * 70 + ")" * 70),
     ],
 )
@@ -94,7 +95,19 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(?=a)", "(?!a)", "(?<=a)", "(?<!a)", r"\b", r"\B", r"(a)\1", r"\p{Script=Greek}"]
+    "pattern",
+    [
+        "(?=a)",
+        "(?!a)",
+        "(?<=a)",
+        "(?<!a)",
+        "(?i)a",
+        "(?>a)",
+        r"\b",
+        r"\B",
+        r"(a)\1",
+        r"\p{Script=Greek}",
+    ],
 )
 def test_what_no_automaton_can_tell_is_said_so(pattern: str) -> None:
     with pytest.raises(Inexpressible, match="can't be enforced, at character"):

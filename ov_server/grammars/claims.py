@@ -91,7 +91,7 @@ class Document:
     """A schema as a whole. Raises SchemaError when it is none."""
 
     def __init__(self, schema: Any):
-        self.root = _plain(schema)
+        self.root = _without_nulls(_plain(schema))
         self._validators = draft_of(self.root)
         self._known = self._validators.VALIDATORS
         self._specification = specification_with(str(self._validators.META_SCHEMA["$schema"]))
@@ -178,6 +178,22 @@ def _path(place: Place) -> str:
     return "".join(f"/{step}" for step in steps)
 
 
+_NULL_IS_NONE = {"required", "enum", "properties", "items", "anyOf", "allOf", "oneOf", "format"}
+
+
+def _without_nulls(node: Any) -> Any:
+    """Without keywords that some programs write as null where they mean none."""
+    if isinstance(node, list):
+        return [_without_nulls(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: value if key in ("const", "enum", "default", "examples") else _without_nulls(value)
+        for key, value in node.items()
+        if value is not None or key not in _NULL_IS_NONE
+    }
+
+
 def _plain(schema: Any) -> Any:
     """A copy of its own, of plain JSON."""
     if not isinstance(schema, dict | bool):
@@ -212,8 +228,8 @@ def _nodes(node: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def draft_of(schema: Any) -> type[Validator]:
-    """The library's class for the schema's draft; without one 2020-12, or 7 when it is that and
-    has no keyword that came later. Raises SchemaError for what the draft does not allow."""
+    """The library's class for the schema's draft; without one 2020-12, or 7 or 4 when it is that
+    and has no keyword that came later. Raises SchemaError for what the draft does not allow."""
     newest = jsonschema.Draft202012Validator
     stated = isinstance(schema, dict) and "$schema" in schema
     if stated and not isinstance(schema["$schema"], str):
@@ -222,9 +238,10 @@ def draft_of(schema: Any) -> type[Validator]:
     if chosen is jsonschema.Draft3Validator:
         raise SchemaError(("$schema",), "draft 3 is not known here; write it in draft 2020-12")
     wrong = _mistake(chosen, schema)
-    older = jsonschema.Draft7Validator
-    if wrong and not stated and not _later(schema) and not _mistake(older, schema):
-        return older
+    if wrong and not stated and not _later(schema):
+        for older in (jsonschema.Draft7Validator, jsonschema.Draft4Validator):
+            if not _mistake(older, schema):
+                return older
     if wrong:
         # for a type that is none, the list of those that are
         listed = next((e for e in wrong.context or () if e.validator == "enum"), wrong)

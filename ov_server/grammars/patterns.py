@@ -188,10 +188,10 @@ class _Parser:
     def _group(self) -> Node:
         if self._take("?=", "?!", "?<=", "?<!"):
             raise self.error("looking ahead or behind can't be enforced", Inexpressible)
-        if self._take("?<"):
+        if self._take("?<", "?P<"):
             self._until(">")
         elif not self._take("?:") and self._next() == "?":
-            raise self.error("this kind of group is not known")
+            raise self.error("this kind of group can't be enforced", Inexpressible)
         self._depth += 1
         if self._depth > DEEPEST:
             raise self.error("its groups are nested too deeply")
@@ -208,6 +208,10 @@ class _Parser:
             raise self.error("the border of a word can't be enforced", Inexpressible)
         if self._next() in tuple("123456789k"):
             raise self.error("a reference to a group can't be enforced", Inexpressible)
+        if self._take("A"):  # Python's, which many schemas are written in
+            return START
+        if self._take("Z", "z"):
+            return END
         return _one_of(self._escaped())
 
     def _escaped(self) -> Ranges:

@@ -191,3 +191,24 @@ def test_logprobs_stand_with_text_and_not_with_calls(server: ProcessServer) -> N
     assert choice["logprobs"] is None or choice["logprobs"]["content"] == []
     answer: Streamed = read_stream(server, formatted(max_tokens=30, logprobs=True))
     assert answer.text.startswith("".join(answer.tokens))
+
+
+def test_without_tools_to_call_no_call_is_written_into_the_text(server: ProcessServer) -> None:
+    """Agents ask so for their last answer; the model has seen calls, and would go on."""
+    messages: list[Body] = []
+    for city in ("Bern", "Rome", "Oslo"):
+        call = {"name": "sell", "arguments": json.dumps({"title": city})}
+        messages += [
+            {"role": "user", "content": f"Sell it in {city}."},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": city, "function": call}]},
+            {"role": "tool", "tool_call_id": city, "content": f"Sold in {city}."},
+        ]
+    messages.append({"role": "user", "content": "Sell it in Paris."})
+    body = asking("", messages=messages, temperature=0, max_tokens=40)
+    for more in ({"tools": [TOOL], "tool_choice": "none"}, {}):
+        answer = server.post(body | more).json()
+        [choice] = answer["choices"]
+        assert choice["message"]["content"]
+        assert "<tool_" not in choice["message"]["content"]
+        assert "tool_calls" not in choice["message"]
+        assert read_stream(server, body | more).text == choice["message"]["content"]
