@@ -11,7 +11,7 @@ from toolschemas import REALISTIC
 
 from ov_server.grammars.completion import NONE, Network
 from ov_server.grammars.gbnf import parse_gbnf
-from ov_server.grammars.grammar import Grammar, pruned
+from ov_server.grammars.grammar import Grammar, Rule, characters, choice, pruned, sequence
 from ov_server.grammars.schemas import FREE, Schemas
 from ov_server.schemacheck import fits
 
@@ -94,3 +94,10 @@ def test_nothing_follows_what_is_no_beginning() -> None:
 def test_a_long_text_takes_no_long_time() -> None:
     network = Network(grammar({"type": "array", "items": {"type": "string"}}))
     assert network.rest(json.dumps(["x" * 20_000])[:-2]) == '"]'
+
+
+def test_a_text_with_too_many_readings_is_given_up() -> None:
+    letter = characters("az")
+    again = choice(letter, sequence(Rule("root"), Rule("root")))
+    with pytest.raises(ValueError, match="too many ways"):
+        Network(Grammar({"root": again})).residue("a" * 3000)

@@ -30,6 +30,9 @@ from .grammar import (
 NONE = Grammar({})
 """No text, not even the empty one."""
 
+MOST_STEPS = 1_000_000
+"""Steps along a text, a second's work; an answer takes some twenty for each character."""
+
 Item = tuple[int, int]
 """A state, and where in the text its rule began."""
 
@@ -48,6 +51,7 @@ class Network:
         self._name = ""
         self._first: dict[str, int] = {}
         self._ends: dict[int, str] = {}
+        self._steps = 0
         for name, node in grammar.rules.items():
             self._name = name
             self._first[name], last = self._state(), self._state()
@@ -121,9 +125,10 @@ class Network:
         names of the rules that are new begin with the prefix, which no other name may do.
 
         Every state becomes a rule for what may follow it (a right-linear grammar), and so does
-        every end of a rule that was begun within the text.
+        every end of a rule that was begun within the text. Raises ValueError when there are too
+        many ways to read the text: it is computed where others wait.
         """
-        items, waiting = self._read_through(text)
+        items, waiting = self._read_through(text, MOST_STEPS)
         rules: dict[str, Node] = {}
         todo: list[int] = []
 
@@ -165,8 +170,11 @@ class Network:
         name = f"{prefix}rest"
         return pruned(Grammar({**self._grammar.rules, **rules, name: root}, name)) or NONE
 
-    def _read_through(self, text: str) -> tuple[set[Item], list[dict[str, set[Item]]]]:
+    def _read_through(
+        self, text: str, most: float = math.inf
+    ) -> tuple[set[Item], list[dict[str, set[Item]]]]:
         """The items at the end of the text, and what waits for the rules that began before."""
+        self._steps = 0
         waiting: list[dict[str, set[Item]]] = []
         items = self._closed({(self._first[self._grammar.root], 0)}, waiting)
         for character in text:
@@ -178,6 +186,8 @@ class Network:
                 if _holds(ranges, code)
             }
             items = self._closed(reached, waiting)
+            if self._steps > most:
+                raise ValueError("there are too many ways to read the text")
         return items, waiting
 
     def _closed(self, items: set[Item], waiting: list[dict[str, set[Item]]]) -> set[Item]:
@@ -191,6 +201,7 @@ class Network:
         todo = list(items)
         while todo:
             item = todo.pop()
+            self._steps += 1
             if item in found:
                 continue
             found.add(item)
