@@ -301,7 +301,7 @@ def _answer_rules(answer: AnswerFormat, unenforced: list[str]) -> dict[str, Node
         given = parse_gbnf(answer.value)
         return {**given.rules, "text": Rule(given.root)}
     except (SchemaError, GrammarError, TooLarge) as error:
-        raise Refused(f"'{answer.param}' can't be used: {error}", answer.param) from None
+        raise Refused(f"It can't be used: {error}.", answer.param) from None
 
 
 def _whole(pattern: str) -> Automaton:

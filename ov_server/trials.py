@@ -104,7 +104,8 @@ class Trials:
         if isinstance(known, Failure):
             # remembered, perhaps of the same format under another of its names
             param = "tools" if known.param == "tools" else demand.param
-            raise BadRequest(known.reason, param=param, code="invalid_schema")
+            said = f"{param}: {known.reason}"
+            raise BadRequest(said, param=param, code="invalid_schema")
         return known
 
     async def _known(self, demand: Demand) -> Made | Failure:
