@@ -30,7 +30,7 @@ from openai import AsyncOpenAI
 from starlette.types import Message
 
 from main import create_app
-from ov_server.core import Role
+from ov_server.core import Arguments, Role, ToolCall
 from ov_server.errors import (
     BadRequest,
     ContextTooLong,
@@ -721,6 +721,26 @@ async def test_a_silent_stream_is_kept_alive_and_then_goes_on(start: Start) -> N
         assert '"role":"assistant"' in said
         gate.set()
         assert '"content":"text"' in await caller.until("[DONE]")
+        await soon(caller.task)
+
+
+async def test_a_stream_is_kept_alive_while_a_call_is_held_back(start: Start) -> None:
+    """Between the text and the call's name, and between that and its arguments."""
+    async with start("a", keep_alive_s=0.001) as server:
+        gates = asyncio.Event(), asyncio.Event()
+        call, arguments = ToolCall(0, "call_1", "get_weather"), Arguments('{"city": "Bern"}', 0)
+        (await server.engine()).enqueue("Now.", gates[0], call, gates[1], arguments)
+        caller = server.call(stream=True)
+        said = await caller.until("Now.")
+        said += await caller.until(": keep-alive\n\n")
+        assert "get_weather" not in said
+        gates[0].set()
+        said = await caller.until("get_weather")
+        said += await caller.until(": keep-alive\n\n")
+        assert "Bern" not in said
+        gates[1].set()
+        said = await caller.until("[DONE]")
+        assert "Bern" in said
         await soon(caller.task)
 
 
