@@ -30,6 +30,7 @@ from .grammars.grammar import (
     reached,
     repeat,
     sequence,
+    weight,
 )
 from .grammars.patterns import PatternError, matching, parse
 from .grammars.rulebook import Rulebook
@@ -39,9 +40,10 @@ from .grammars.styles import Style
 from .markup import ANSWER, CALLS, MOST_CALLS, START, Markers, headed_of, last_of, rest_of
 from .toolformats import BRACED, FORMATS, JSON, KEYWORDS, NAME, PARAMETERS, ToolFormat
 
-_TOGETHER = 16
-"""Functions whose arguments are in one rule. The time to compile it grows faster than their number,
-so with more the name decides on the rule for the rest, at the price of one more step a call."""
+_TOGETHER, _LIGHT = 16, 60
+"""Functions whose arguments are in one rule, and its weight. The time to compile it grows faster
+than their number, so beyond that the name decides on the rule for the rest, at the price of one
+more step a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,6 @@ class Demand:
     def held(self) -> bool:
         """Whether answers are held to it from their first character."""
         return self.required or self.answer is not None or bool(self.barred)
-
-    @property
-    def many(self) -> bool:
-        """Whether a call's name decides on the rule for its rest."""
-        return len(self.tools) > _TOGETHER
 
     @property
     def param(self) -> str:
@@ -151,7 +148,7 @@ def make(demand: Demand) -> Made:
         grammar = prepared(rules, [*begins, *(name for name in rules if name in turns)])
     except ValueError:
         raise Refused("No text can fit it. Change it.", demand.param) from None
-    return Made(grammar, demand.many, tuple(unenforced), kinds=kinds)
+    return Made(grammar, rest_of(0) in rules, tuple(unenforced), kinds=kinds)
 
 
 # Calls.
@@ -177,16 +174,18 @@ def _call_rules(
         calls.append(tuple(known.get(text) or _loose(text) for text in form.call))
     _all_fit(schemas.rules, demand.tools, calls)
     whole = [sequence(*call) for call in calls]
-    if demand.many:
+    heavy = len(calls) > 1 and weight([*schemas.rules.values(), *whole]) > _LIGHT
+    many = len(calls) > _TOGETHER or heavy
+    if many:
         whole = [_loose(_named(form, tool)) for tool in demand.tools]
     rules = {**schemas.rules, "call": choice(*whole)}
-    rules |= _row_of_calls(form, demand.several, demand.many)
+    rules |= _row_of_calls(form, demand.several, many)
     for number, (tool, call) in enumerate(zip(demand.tools, calls, strict=True)):
         one = reached(Grammar({**schemas.rules, "call": sequence(*call)}, "call"))
-        if form.heads and (demand.many or not demand.held):
+        if form.heads and (many or not demand.held):
             rest = Network(one).residue(form.lead(tool.name), f"headed_{number}_")
             rules |= {**rest.rules, headed_of(number): sequence(Rule(rest.root), Rule("behind"))}
-        if demand.many:
+        if many:
             rest = Network(one).residue(_named(form, tool), f"rest_{number}_")
             rules |= {**rest.rules, rest_of(number): sequence(Rule(rest.root), Rule("behind"))}
             rules[last_of(number)] = sequence(Rule(rest.root), Rule("over"))

@@ -37,7 +37,7 @@ _CPU_S_A_TOOL = 0.1
 """... and so many more for each function."""
 _CHECK_S = 3
 """CPU seconds for completing or checking an answer."""
-_COMPILE_S = 2.5
+_COMPILE_S = 4
 """CPU seconds that compiling a grammar may take: the model's own pipeline does it once more, and
 all answers stand still meanwhile."""
 _DOUBTFUL = 2
@@ -101,7 +101,7 @@ def _answer(tiny: "_Tiny | None", question: Question) -> Any:
 def _cost(tiny: "_Tiny", made: Made, demand: Demand) -> Cost:
     """Tries a grammar. Of many functions only the one that is called will be compiled."""
     grammar, param = made.grammar, demand.param
-    if not demand.many:
+    if not made.by_name:
         return tiny.attempt(grammar.ebnf(*grammar.needs), param, _COMPILE_S)
     whole = tiny.attempt(grammar.ebnf(*grammar.needs), param, math.inf)
     heaviest = tiny.attempt(grammar.ebnf(grammar.heaviest()), param, _COMPILE_S)

@@ -129,6 +129,15 @@ def test_many_functions_are_compiled_apart(form: ToolFormat) -> None:
     assert not accepts(held(made, START), text[:first].replace("tool_7", "tool_x"))
 
 
+@FORM
+def test_functions_that_weigh_much_are_compiled_apart(form: ToolFormat) -> None:
+    text = {"type": "string", "maxLength": 100}
+    tools = tuple(Tool(name, "", {"properties": {"a": text}}) for name in ("one", "two"))
+    assert make(Demand(form.name, tools)).by_name
+    assert not make(Demand(form.name, tools[:1])).by_name
+    assert not make(Demand(form.name, (NOW, ADD))).by_name
+
+
 def test_a_function_without_parameters_takes_none() -> None:
     empty = {"required": [], "patternProperties": {}, "dependentRequired": {}}
     some: list[dict[str, Any]] = [{}, {"properties": {}}, {"properties": {}, "required": []}]
