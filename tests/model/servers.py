@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import uvicorn
 
 import main
@@ -117,6 +118,14 @@ class ProcessServer(Server):
     def log_line(self, *parts: str) -> str:
         """The first such line, when it has come."""
         return until(lambda: self.log_lines(*parts), f"a log line with {parts}")[0]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that models run in."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "ov_server.worker" in child.cmdline()]
+
+    def worker(self) -> psutil.Process:
+        return until(self.workers, "a worker")[0]
 
     def ready(self) -> bool:
         assert self.process.poll() is None, f"the server ended: {self.log}"

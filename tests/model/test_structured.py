@@ -1,19 +1,16 @@
 """Structured answers and calls of the real model: cut off, stopped, streamed, interrupted."""
 
 import json
-import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event
 from typing import Any
 
-import psutil
 import pytest
 
 from ov_server.schemacheck import fits
 
 from .clients import Body, Streamed, asking, read_stream, stream
-from .servers import ProcessServer, process_server
+from .servers import ProcessServer
 from .waiting import until
 
 SCHEMA = {
@@ -156,34 +153,30 @@ def test_what_does_not_fit_is_counted(server: ProcessServer) -> None:
 
 
 @pytest.mark.parametrize("body", [formatted(max_tokens=200), calling(max_tokens=200)])
-def test_a_lost_worker_costs_no_structured_answer(cache: Path, tmp_path: Path, body: Body) -> None:
+def test_a_lost_worker_costs_no_structured_answer(server: ProcessServer, body: Body) -> None:
     """It goes on under the grammar of what may follow the text so far."""
-    with process_server(tmp_path, cache) as server, ThreadPoolExecutor(1) as pool:
-        assert server.post({**body, "max_tokens": 1}).status_code == 200
-        middle = Event()
-        pieces: list[str] = []
+    middle = Event()
+    pieces: list[str] = []
 
-        def read() -> str:
-            with stream(server, {**body, "temperature": 0}) as chunks:
-                for chunk in chunks:
-                    for choice in chunk["choices"] if chunk else ():
-                        calls = choice["delta"].get("tool_calls", ())
-                        pieces.extend(c["function"]["arguments"] for c in calls)
-                        pieces.append(choice["delta"].get("content") or "")
-                    assert not (chunk and "error" in chunk), chunk
-                    if len([piece for piece in pieces if piece]) > 6:
-                        middle.set()
-            return "".join(pieces)
+    def read() -> str:
+        with stream(server, {**body, "temperature": 0}) as chunks:
+            for chunk in chunks:
+                for choice in chunk["choices"] if chunk else ():
+                    calls = choice["delta"].get("tool_calls", ())
+                    pieces.extend(c["function"]["arguments"] for c in calls)
+                    pieces.append(choice["delta"].get("content") or "")
+                assert not (chunk and "error" in chunk), chunk
+                if len([piece for piece in pieces if piece]) > 6:
+                    middle.set()
+        return "".join(pieces)
 
+    before = server.gauge("ov_engine_rebuilds")
+    with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(read)
         until(middle.is_set, "the middle of the answer")
-        [worker] = [
-            child
-            for child in psutil.Process(server.process.pid).children()
-            if "ov_server.worker" in child.cmdline()
-        ]
-        worker.send_signal(signal.SIGKILL)
+        server.worker().kill()
         assert fits(SCHEMA, answer.result()), answer.result()
+    assert server.gauge("ov_engine_rebuilds") == before + 1
 
 
 def test_logprobs_stand_with_text_and_not_with_calls(server: ProcessServer) -> None:

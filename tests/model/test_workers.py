@@ -12,17 +12,8 @@ from .servers import ProcessServer, process_server
 from .waiting import until
 
 
-def workers(server: ProcessServer) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "ov_server.worker" in child.cmdline()]
-
-
-def worker(server: ProcessServer) -> psutil.Process:
-    return until(lambda: workers(server), "a worker")[0]
-
-
-def test_a_worker_that_is_killed_costs_nobody_an_answer(cache: Path, tmp_path: Path) -> None:
-    with process_server(tmp_path, cache) as server, ThreadPoolExecutor(5) as pool:
+def test_a_worker_that_is_killed_costs_nobody_an_answer(server: ProcessServer) -> None:
+    with ThreadPoolExecutor(5) as pool:
         running, begun = [], []
         for number in range(4):
             middle = Event()
@@ -31,26 +22,26 @@ def test_a_worker_that_is_killed_costs_nobody_an_answer(cache: Path, tmp_path: P
             running.append((pool.submit(read_stream, server, body, saw), text))
             begun.append(middle)
         assert all(middle.wait(60) for middle in begun)
-        prompt = asking(long_prompt(400), max_tokens=4, ignore_eos=True)
+        prompt = asking(f"newcomer {long_prompt(150)}", max_tokens=4, ignore_eos=True)
         newcomer = pool.submit(read_stream, server, prompt)
         until(lambda: server.queue()["running"] == 5, "the newcomer's prompt in work")
-        worker(server).kill()
+        server.worker().kill()
         for future, text in running:
             answer: Streamed = future.result()
             answer.check(max_tokens=100)
             assert answer.text == text
         newcomer.result().check(max_tokens=4)
         assert server.health()["reasons"] == []
-        assert len(workers(server)) == 1
+        assert len(server.workers()) == 1
 
 
 def test_a_worker_that_is_killed_while_it_loads_is_replaced(cache: Path, tmp_path: Path) -> None:
     with process_server(tmp_path, cache) as server, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.post, asking("Hello", max_tokens=2))
-        worker(server).kill()
+        server.worker().kill()
         assert answer.result().status_code == 200
         assert server.health()["reasons"] == []
-        assert len(workers(server)) == 1
+        assert len(server.workers()) == 1
 
 
 def test_a_worker_that_hangs_does_not_hold_up_the_end(cache: Path, tmp_path: Path) -> None:
@@ -58,7 +49,7 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(cache: Path, tmp_path: Pat
         body, _ = alphabet(0, 200)
         with stream(server, body) as chunks:
             assert next(chunks) is not None
-            hung = worker(server)
+            hung = server.worker()
             until(lambda: server.queue()["running"] == 1, "a running answer")
             hung.suspend()
         assert server.stop(signal.SIGTERM) == 0
@@ -68,6 +59,6 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(cache: Path, tmp_path: Pat
 def test_no_file_of_a_model_is_mapped_so_it_may_be_written_in_place(
     server: ProcessServer, converted: Path
 ) -> None:
-    for process in (psutil.Process(server.process.pid), worker(server)):
+    for process in (psutil.Process(server.process.pid), server.worker()):
         mapped = {Path(each.path) for each in process.memory_maps()}
         assert [path for path in mapped if path.is_relative_to(converted)] == []
