@@ -21,12 +21,15 @@ from .waiting import BOUND_S, until
 
 UNCOMPILABLE = Plan(Sampling(temperature=0), 8, grammar='root ::= "a')
 """No client's grammar gets so far: each is tried before. So it is put right into the batch."""
-TOKENS = 160
+TOKENS = 100
 
 
-@pytest.fixture
-def inside(tmp_path: Path, cache: Path, converted: Path) -> Iterator[ThreadServer]:
-    settings = Settings(device="CPU", cache_dir=cache, registry_path=tmp_path / "none.json")
+@pytest.fixture(scope="module")
+def inside(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, converted: Path
+) -> Iterator[ThreadServer]:
+    registry = tmp_path_factory.mktemp("inside") / "none.json"
+    settings = Settings(device="CPU", cache_dir=cache, registry_path=registry)
     with ThreadServer(settings) as server:
         assert server.post(asking("Hello", max_tokens=1)).status_code == 200
         yield server
@@ -87,24 +90,26 @@ def check_streams(running: list[tuple[Future[Streamed], str]]) -> None:
 
 
 def test_poison_in_the_middle_of_8_streams(inside: ThreadServer) -> None:
+    before = stats(inside).rebuilds
     with ThreadPoolExecutor(8) as pool:
         running = start_streams(inside, pool, 8)
         with pytest.raises(EngineFailed, match="Change the request"):
             inside.on_loop(poison(inside))
         check_streams(running)
-    assert stats(inside).rebuilds == 1
+    assert stats(inside).rebuilds == before + 1
     assert "Paris" in inside.post(asking("What is the capital of France?", temperature=0)).text
     inside.wait_until_idle()
 
 
 def test_poison_in_the_middle_of_streams_that_began_apart(inside: ThreadServer) -> None:
     """Their prompts were read in parts, and are read again."""
+    before = stats(inside).rebuilds
     with ThreadPoolExecutor(4) as pool:
         running = start_streams(inside, pool, 4, apart=True)
         with pytest.raises(EngineFailed):
             inside.on_loop(poison(inside))
         check_streams(running)
-    assert stats(inside).rebuilds == 1
+    assert stats(inside).rebuilds == before + 1
 
 
 def test_poison_among_newcomers_costs_only_the_guilty(inside: ThreadServer) -> None:
@@ -112,6 +117,7 @@ def test_poison_among_newcomers_costs_only_the_guilty(inside: ThreadServer) -> N
         guests = [greet, poison, greet, poison, greet]
         return await asyncio.gather(*(g(inside) for g in guests), return_exceptions=True)
 
+    before = stats(inside).rebuilds
     with ThreadPoolExecutor(2) as pool:
         running = start_streams(inside, pool, 2)
         outcomes = inside.on_loop(come_together())
@@ -123,5 +129,5 @@ def test_poison_among_newcomers_costs_only_the_guilty(inside: ThreadServer) -> N
         EngineFailed,
         type(None),
     ]
-    assert 1 <= stats(inside).rebuilds <= 5
+    assert before + 1 <= stats(inside).rebuilds <= before + 5
     until(lambda: stats(inside).running == 0, "an idle engine")
