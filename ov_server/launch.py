@@ -18,12 +18,12 @@ GRACE_S = 10
 """Seconds that running answers have to finish when the server is told to stop."""
 
 
-def launch(app: FastAPI) -> None:
+def launch(app: FastAPI, grace_s: int = GRACE_S) -> None:
     """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
     limit_arenas()
     host, port = _address()
     listener = _listen(host, port)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_s)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
         signal.signal(number, lambda *_: None)
     _Server(config, lambda: _greet(app, host, port)).run(sockets=[listener])
@@ -51,7 +51,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.server_state.tasks:
-            _say(f"Answers in work have {GRACE_S} s to end; Ctrl-C again stops at once.")
+            grace_s = self.config.timeout_graceful_shutdown
+            _say(f"Answers in work have {grace_s} s to end; Ctrl-C again stops at once.")
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn leaves it out then
             await self.lifespan.shutdown()

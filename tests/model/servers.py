@@ -24,6 +24,8 @@ from .waiting import BOUND_S, until
 
 ROOT = Path(main.__file__).parent
 MODEL = "smollm2-135m-instruct"
+HURRIED = ("-c", "import main; main.launch(main.app, grace_s=1)")
+"""`main.py` as a start, but for the time that running answers have to end."""
 
 
 def free_port() -> int:
@@ -146,7 +148,11 @@ class ProcessServer(Server):
 
 @contextmanager
 def process_server(
-    folder: Path, cache: Path, registry: Path | None = None, **settings: object
+    folder: Path,
+    cache: Path,
+    registry: Path | None = None,
+    start: Sequence[str] = ("main.py",),
+    **settings: object,
 ) -> Generator[ProcessServer]:
     """`python main.py` on CPU; without a registry the embedded model answers."""
     port = free_port()
@@ -159,7 +165,7 @@ def process_server(
         OV_REGISTRY_PATH=registry or folder / "registry.json",
         **settings,
     )
-    server = ProcessServer(["main.py"], env, port, folder)
+    server = ProcessServer(start, env, port, folder)
     try:
         until(server.ready, "a server that answers")
         yield server

@@ -7,6 +7,7 @@ one that would take minutes.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def narrow(
     folder = tmp_path_factory.mktemp("narrow")
     registry = folder / "registry.json"
     register(registry, {MODEL: {"path": str(converted)}})
-    limits = {"OV_MAX_RUNNING": 1, "OV_PREFILL_CHUNK": 32, "OV_KV_CACHE_GB": 1}
+    limits: dict[str, Any] = {"OV_MAX_RUNNING": 1, "OV_PREFILL_CHUNK": 32, "OV_KV_CACHE_GB": 1}
     with process_server(folder, cache, registry, **limits) as server:
         assert server.post(asking("Hello", max_tokens=1)).status_code == 200
         yield server
