@@ -229,7 +229,8 @@ class TextEngine:
 
         async def check(schema: Schema, text: str) -> None:
             with suppress(ServerError):  # the model is being unloaded
-                self._misfits += not await self._trials.fits(schema, text)
+                valid = await self._trials.fits(schema, text)
+                self._misfits += not valid  # in a statement of its own: others count meanwhile
 
         for schema, text in structure.pairs():
             task = asyncio.create_task(check(schema, text))
