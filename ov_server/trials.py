@@ -181,7 +181,10 @@ class _Asker:
     # On the threads.
 
     def _answer(self, question: Question, *, again: bool) -> Any:
-        child = self._taken() or self._started()
+        """A process that is lost is replaced: one that waited idle may have been on its way out
+        when the question came, so only those that were started for it count against `again`."""
+        waited = self._taken()
+        child = waited or self._started()
         try:
             tools = len(question.tools) if isinstance(question, Demand) else 0
             child.channel.limit(_WORK_LIMIT_S + tools)
@@ -198,7 +201,7 @@ class _Asker:
                 log.warning("a %s took too much time or memory", what)
                 return Failure(_TOO_MUCH)
             log.warning("the process that worked on a %s was ended", what)
-            return self._answer(question, again=False) if again else _LOST
+            return self._answer(question, again=waited is not None) if again else _LOST
         self._idle.append(child)
         return answer
 
