@@ -77,7 +77,7 @@ class Style:
                 return sequence(literal(self.mark), held, literal(self.mark))
         return literal(json.dumps(value, ensure_ascii=False))
 
-    def _listed(self, nodes) -> Node:
+    def _listed(self, nodes: Iterable[Node]) -> Node:
         parts: list[Node] = []
         for node in nodes:
             parts += [self.comma, node] if parts else [node]
