@@ -90,7 +90,7 @@ def inspect(path: Path) -> ModelFiles:
             )
         else:
             files, form = [], "ir"
-            if not (path / "openvino_model.xml").is_file():
+            if not any(path.glob("openvino*_model.xml")):
                 raise LoadFailed(
                     f"The model folder '{path.name}' holds no openvino_model.xml. "
                     "Convert the model again, or correct its path in the registry."

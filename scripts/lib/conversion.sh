@@ -1,0 +1,362 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# One conversion, from a folder to a name that answers. Sourced by ov-convert-model, whose settings it
+# uses; steps that fail set `reason` and return 1.
+#
+# Nothing is under a final name before it is whole. What is made lies in a folder .converting-XXXXXX
+# beside it, which is locked as long as a process works on it; what has no such process is removed by
+# the next run.
+
+child="" work="" held="" reason=""
+
+say() { # LINE...: to the terminal, which may have gone, and to the log
+    printf '%s\n' "$@" 2>/dev/null || true
+    [[ -z $log ]] || printf '%s\n' "$@" >>"$log"
+}
+
+tool() { # NAME ARGUMENT...: a program of scripts/lib
+    "$python" -BS "$lib/$1.py" "${@:2}"
+}
+
+shown() { # NAME: safe for a terminal
+    if [[ $1 == *[[:cntrl:]]* ]]; then printf '%q' "$1"; else printf '%s' "$1"; fi
+}
+
+gigabytes() { # BYTES
+    local tenths=$(($1 / 100000000))
+    if ((tenths)); then printf '%d.%d GB' $((tenths / 10)) $((tenths % 10)); else printf '%d MB' $(($1 / 1000000)); fi
+}
+
+size_in() { # FORMAT WEIGHTS: bytes of so many weights
+    local percent
+    case $1 in fp32) percent=400 ;; fp16) percent=200 ;; int8) percent=110 ;; int4) percent=75 ;; esac
+    printf '%d' $(($2 * percent / 100))
+}
+
+# Names.
+
+slug_of() { # NAME: lower case, every run of other characters one "-"
+    local LC_ALL=C
+    local slug=${1,,}
+    slug=${slug//[^a-z0-9]/-}
+    while [[ $slug == *--* ]]; do slug=${slug//--/-}; done
+    slug=${slug#-} slug=${slug%-}
+    slug=${slug:0:100}
+    printf '%s' "${slug%-}"
+}
+
+in_use() { # NAME
+    local there=("$out/$1"/task-*)
+    ((${#there[@]})) || [[ -n ${chosen[$1]:-} ]] || grep -Fxq -- "$1" <<<"$registered" || being_made name "$1"
+}
+
+choose_name() { # NAME: sets name to it, or to NAME-2, NAME-3, ...
+    local number=1
+    name=$1
+    while in_use "$name"; do
+        number=$((number + 1))
+        name=$1-$number
+    done
+    ((number == 1)) || say "The name '$1' is in use, so it will be '$name'."
+}
+
+being_made() { # FIELD VALUE: whether another run works on that name or source now
+    local folder
+    for folder in "$out"/.converting-*/; do
+        if [[ -f $folder/$1 && $(<"$folder/$1") == "$2" ]] && ! flock -n "$folder/lock" true; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Downloads.
+
+download_mark=.ov-download.json
+
+folder_of_repo() { # ORG/NAME: the folder where it is, or is to be
+    local folder
+    for folder in "$src/${1#*/}" "$og/${1#*/}" "$src/${1/\//--}" "$og/${1/\//--}"; do
+        if grep -Fqs "\"$1\"" -- "$folder/$download_mark"; then
+            printf '%s' "$folder"
+            return
+        fi
+    done
+    if [[ -e $src/${1#*/} ]]; then printf '%s' "$src/${1/\//--}"; else printf '%s' "$src/${1#*/}"; fi
+}
+
+is_whole_download() { # FOLDER ORG/NAME
+    grep -Fqs '"whole": true' -- "$1/$download_mark"
+}
+
+download() { # ORG/NAME FOLDER
+    mkdir -p -- "$2" || { reason="$2 can't be made" && return 1; }
+    printf '{"repo": "%s", "whole": false}\n' "$1" >"$2/$download_mark"
+    # other forms of the same weights, and what belongs to other programs
+    local others=('*.gguf' '*.onnx' 'onnx/*' '*.h5' '*.msgpack' '*.pth' '*.tflite' 'original/*'
+        'consolidated*' 'coreml/*' 'openvino/*' 'metal/*' 'flax_*' 'tf_*' 'rust_*')
+    if ! run "$environment/bin/hf" download "$1" --local-dir "$2" "${others[@]/#/--exclude=}"; then
+        reason="its download broke off (the lines above say why): call the same again, and it goes on where it stopped"
+        return 1
+    fi
+    printf '{"repo": "%s", "whole": true}\n' "$1" >"$2/$download_mark"
+}
+
+# One conversion.
+
+ready_to_convert() {
+    [[ -x $environment/bin/optimum-cli ]] ||
+        die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env"
+    ((!verify)) || [[ -x $project/.venv/bin/python ]] ||
+        die "The server's packages are not installed, and conversions are checked with them. Install them with: make -C ${project@Q} run, or leave the check out with --no-verify"
+    mkdir -p -- "$out/.logs" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
+    log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
+    : >>"$log" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
+    trap '' HUP PIPE # a connection that drops does not end a conversion
+    trap 'exit 130' INT TERM
+    trap leave EXIT
+}
+
+leave() { # at the end, however it comes, but for kill -9
+    local status=$?
+    trap '' INT TERM
+    if [[ -n $child ]]; then
+        kill -TERM -- "-$child" 2>/dev/null && wait "$child" 2>/dev/null
+        failed+=("stopped: what was in work is left as it was")
+        summary
+    fi
+    end_work
+    exit "$status"
+}
+
+run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its output is shown and logged
+    local status=0 logs=("$log")
+    [[ -z $work ]] || logs+=("$work/log")
+    set -m
+    { "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "${logs[@]}"; } &
+    child=$!
+    set +m
+    wait "$child" || status=$?
+    child=""
+    return "$status"
+}
+
+convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it succeeds
+    local folder=$1 name=$3 facts task bytes weights note started=$SECONDS target command
+    if [[ -n $2 ]]; then download "$2" "$folder" || return 1; fi
+    begin_work "$folder" || return 1
+    facts=$(tool source "$folder" "$task_asked") || { reason=$facts && return 1; }
+    IFS=$'\t' read -r task bytes weights note <<<"$facts"
+    [[ -z $note ]] || say "Note: $note."
+    enough_space "$weights" || return 1
+    export_model || return 1
+    reason=$(tool exported "$folder" "$work/model" "$task" "$work/log") || return 1
+    speaks || return 1
+    write_record || return 1
+    publish || return 1
+    finish "$folder" "$name" "$target" "$task" "$form" || return 1
+    bytes=$(du -sb -- "$target" | cut -f 1)
+    reason="$name: $form, $(gigabytes "$bytes"), in $((SECONDS - started)) s"
+}
+
+begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
+    local door status=0
+    exec {door}>"$out/.lock"
+    flock "$door"
+    prepare_work "$@" || status=1
+    exec {door}>&-
+    return "$status"
+}
+
+prepare_work() {
+    local folder
+    for folder in "$out"/.converting-*/; do flock -n "$folder/lock" rm -rf -- "$folder" || true; done
+    if being_made source "$1"; then
+        reason="another ov-convert-model works on it now"
+        return 1
+    elif [[ ! -d $1 ]]; then
+        reason="it is gone: another ov-convert-model has converted it"
+        return 1
+    fi
+    registered=$(tool registry "$registry" names) || { reason=$registered && return 1; }
+    if [[ $# == 1 ]]; then
+        unset "chosen[$name]"
+        choose_name "$name"
+    fi
+    work=$(mktemp -d -- "$out/.converting-XXXXXX") || { reason="$out can't be written" && return 1; }
+    exec {held}>"$work/lock"
+    flock "$held"
+    printf '%s' "$1" >"$work/source"
+    printf '%s' "$name" >"$work/name"
+    mkdir -- "$work/tmp"
+}
+
+end_work() {
+    [[ -z $work ]] || rm -rf -- "$work"
+    [[ -z $held ]] || exec {held}>&-
+    work="" held=""
+}
+
+enough_space() { # WEIGHTS
+    local needed free
+    needed=$(($(size_in "$form" "$1") + 300000000))
+    free=$(df --output=avail -B1 -- "$out" | tail -n 1)
+    ((free >= needed)) && return
+    reason="it needs about $(gigabytes "$needed") in $out, where $(gigabytes "$free") are free: make room, or set OV_MODEL_OUT"
+    return 1
+}
+
+export_model() { # sets command
+    command=("$environment/bin/optimum-cli" export openvino --model "$folder" --task "$task" --weight-format "$form")
+    [[ $form != int4 ]] || command+=(--group-size-fallback adjust)
+    case $task in feature-extraction | text-classification) command+=(--library transformers) ;; esac
+    ((!trust)) || command+=(--trust-remote-code)
+    command+=("$work/model")
+    say "${command[*]@Q}"
+    local status=0
+    TMPDIR=$work/tmp HF_HUB_DISABLE_TELEMETRY=1 run "${command[@]}" || status=$?
+    ((status)) || return 0
+    reason="optimum-cli failed: $(last_words)"
+    ((status != 137)) || reason="the export was killed, probably because the memory was full: close other programs, or take a smaller model"
+    if grep -Fqs "No space left on device" -- "$work/log"; then reason="the disk is full: make room in $out"; fi
+    if grep -Fqs "trust_remote_code" -- "$work/log"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
+    return 1
+}
+
+last_words() {
+    local line
+    line=$(grep -v '^[[:space:]]*$' -- "$work/log" | tail -n 1)
+    printf '%s' "${line:-it said nothing}"
+}
+
+speaks() { # whether the model loads and says something, on the CPU
+    ((verify)) || return 0
+    say "Loading it and letting it speak ..."
+    : >"$work/log"
+    run env -C "$project" .venv/bin/python -m ov_server.sample "$work/model" --task "$task" && return
+    reason="it was converted, but $(last_words)"
+    return 1
+}
+
+write_record() {
+    say "Writing down what it was made from ..."
+    tool record write "$work/model" name="$name" original="$folder" task="$task" weight_format="$form" \
+        seconds=$((SECONDS - started)) keep_original="$keep" register="$register" environment="$environment" \
+        -- "${command[@]}" && return
+    reason="conversion.json can't be written: is the disk full?"
+    return 1
+}
+
+publish() { # sets target
+    target=$out/$name/task-${task}__wf-$form
+    mkdir -p -- "$out/$name" && sync -f -- "$work/model" && mv -T -n -- "$work/model" "$target" && return
+    reason="$target can't be made"
+    return 1
+}
+
+# What follows when the folder has its final name: a run that is killed here is finished by the next.
+
+finish() { # FOLDER NAME TARGET TASK FORMAT
+    if ((register)); then
+        reason=$(tool registry "$registry" add "$2" "$3" "$4" "$5") || return 1
+    fi
+    if ((!keep)) && is_ours "$1"; then move_original "$1" "$3" || return 1; fi
+}
+
+finish_earlier() { # what look_at_sources found
+    local folder name target task form_made listed
+    IFS=$'\t' read -r folder name target task form_made listed <<<"$1"
+    begin_work "$folder" fixed || return 1
+    [[ $listed == yes ]] || local register=0
+    finish "$folder" "$name" "$target" "$task" "$form_made" || return 1
+    finished+=("$name: was converted before, and is registered now")
+}
+
+is_ours() { # FOLDER: whether it lies where originals are moved from
+    [[ ${1%/*} == "$src" && ! -L $1 ]]
+}
+
+move_original() { # FOLDER TARGET
+    local place=$og/${1##*/} number=1
+    while [[ -e $place || -L $place ]]; do
+        number=$((number + 1))
+        place=$og/${1##*/}-$number
+    done
+    reason="its original can't be moved to $og; it stays where it is"
+    mkdir -p -- "$og" || return 1
+    if [[ $(stat -c %d -- "$1") == $(stat -c %d -- "$og") ]]; then
+        mv -T -n -- "$1" "$place" || return 1
+    else # another disk: copied whole before anything is removed
+        local part
+        part=$(mktemp -d -- "$og/.moving-XXXXXX") || return 1
+        { cp -a -T -- "$1" "$part" && sync -f -- "$part" && mv -T -n -- "$part" "$place"; } || {
+            rm -rf -- "$part"
+            return 1
+        }
+        rm -rf -- "$1"
+    fi
+    tool record moved "$2" "$place"
+}
+
+# The other things that it does.
+
+list_models() {
+    local name task format path folder facts
+    say "Registered in $registry:"
+    while IFS=$'\t' read -r name task format path; do
+        [[ -z $name ]] || say "  $name  ($task, $format)  $path$([[ -e $path ]] || printf '  MISSING')"
+    done <<<"$(tool registry "$registry" list)"
+    say "" "In $src:"
+    find_sources
+    for folder in "${folders[@]}"; do
+        if facts=$(tool source "$folder" "$task_asked"); then
+            IFS=$'\t' read -r task facts _ <<<"$facts"
+            say "  $(shown "${folder##*/}")  ($task, $(gigabytes "$facts"))"
+        else
+            say "  $(shown "${folder##*/}")  can't be converted: $facts"
+        fi
+    done
+}
+
+import_model() { # DIR: registers a model where it is
+    local path task format="" base parts
+    path=$(place "$1")
+    [[ -e $path ]] || path=$(place "$src/$1")
+    base=${path##*/}
+    if [[ -f $path && $path == *.gguf ]]; then
+        base=${base%.gguf} format=gguf
+        [[ $(head -c 4 -- "$path") == GGUF ]] || die "$path is no GGUF file, or not all of one: download it again."
+    elif parts=("$path"/openvino*_model.xml) && ((${#parts[@]} == 0)); then
+        die "$path is neither an OpenVINO folder (with openvino_model.xml) nor a .gguf file. What is to be converted is named without --import."
+    fi
+    task=$task_asked
+    if [[ -z $task && -d $path ]]; then task=$(tool source --task "$path") || die "$base: $task"; fi
+    if ((verify)); then
+        [[ -x $project/.venv/bin/python ]] || die "The server's packages are not installed: make -C ${project@Q} run, or --no-verify."
+        (cd -- "$project" && .venv/bin/python -m ov_server.sample "$path" --task "${task:-text-generation-with-past}") ||
+            die "So it is not registered; --no-verify leaves this check out."
+    fi
+    choose_name "$(slug_of "${name_asked:-$base}")"
+    reason=$(tool registry "$registry" add "$name" "$path" "${task:-text-generation-with-past}" "$format") || die "$reason"
+    say "$name: registered, from $path"
+}
+
+remove_model() { # NAME
+    local path answer original=""
+    path=$(tool registry "$registry" list | awk -F '\t' -v name="$1" '$1 == name { print $4 }')
+    [[ -n $path ]] || die "$(tool registry "$registry" remove "$1")"
+    local ours=0
+    [[ $path != "$out"/*/task-* ]] || ours=1
+    if ((!yes)); then
+        [[ -t 0 ]] || die "There is no terminal to ask: call it with --yes."
+        if ((ours)); then answer="and delete $path"; else answer="its files stay at $path"; fi
+        read -r -p "Forget $1, $answer? [y/N] " answer || true
+        [[ ${answer,,} == y* ]] || die "Nothing was changed."
+    fi
+    path=$(tool registry "$registry" remove "$1") || die "$path"
+    if ((ours)); then
+        original=$(tool record original "$path")
+        rm -rf -- "$path"
+        rmdir --ignore-fail-on-non-empty -- "${path%/*}"
+    fi
+    say "$1: removed${original:+; its original is $original}"
+}

@@ -1,0 +1,141 @@
+"""conversion.json: what a converted folder was made from, and how. Standard library.
+
+record.py find FOLDER SOURCE     the conversions in FOLDER that were made from these very weights:
+                                 name, folder, whether the original stays, whether it is to be
+                                 registered, with tabs between
+record.py write FOLDER FACTS     FACTS is JSON; what can be found out is added
+record.py moved FOLDER ORIGINAL  the original lies elsewhere now
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import source
+
+FILE = "conversion.json"
+_TOOLS = ("optimum-intel", "optimum", "transformers", "nncf", "torch", "openvino")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One conversion that is there."""
+
+    name: str
+    folder: Path
+    task: str
+    weight_format: str
+    facts: dict[str, Any]
+
+
+def all_in(folder: Path) -> Iterator[Made]:
+    """The conversions below a folder: NAME/task-TASK__wf-FORMAT/conversion.json."""
+    for file in sorted(folder.glob(f"*/task-*/{FILE}")):
+        try:
+            facts = json.loads(file.read_text("utf-8"))
+            said = (str(facts[key]) for key in ("name", "task", "weight_format"))
+            name, task, form = said
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not whole: nobody's
+        yield Made(name, file.parent, task, form, facts)
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name-2, name-3, ... that nobody has."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def find(folder: str, original: str) -> None:
+    """A folder that was downloaded anew under an old name is another one."""
+    place = os.path.abspath(original)
+    prints = fingerprints(Path(original))
+    for made in all_in(Path(folder)):
+        weights = made.facts.get("weights", {})
+        seen = {n: (w.get("bytes"), w.get("modified_ns")) for n, w in weights.items()}
+        if made.facts.get("original") == place and seen == prints:
+            stays = "stays" if made.facts.get("keep_original") else "moves"
+            listed = "yes" if made.facts.get("register") else "no"
+            _say(made.name, made.folder, made.task, made.weight_format, stays, listed)
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, int]]:
+    """Bytes and time of each file of weights."""
+    stats = {file.name: file.stat() for file in source.weights(folder)}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def write(folder: str, *said: str) -> None:
+    """Adds the weights with their checksums, the tools' versions, the time and the size."""
+    at = said.index("--")
+    facts: dict[str, Any] = dict(fact.split("=", 1) for fact in said[:at])
+    original, environment = Path(facts["original"]), Path(facts.pop("environment"))
+    mark = original / source.MARK
+    repo = json.loads(mark.read_text("utf-8"))["repo"] if mark.is_file() else original.name
+    weights = {
+        name: {"bytes": size, "modified_ns": modified, "sha256": _sha256(original / name)}
+        for name, (size, modified) in fingerprints(original).items()
+    }
+    facts |= {
+        "source": repo,
+        "command": said[at + 1 :],
+        "seconds": int(facts["seconds"]),
+        "keep_original": facts["keep_original"] == "1",
+        "register": facts["register"] == "1",
+        "versions": _versions(environment),
+        "converted_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "bytes": sum(file.stat().st_size for file in Path(folder).iterdir() if file.is_file()),
+        "original_bytes": sum(size for size, _ in fingerprints(original).values()),
+        "weights": weights,
+    }
+    _replace(Path(folder) / FILE, facts)
+
+
+def _versions(environment: Path) -> dict[str, str | None]:
+    site = [str(folder) for folder in environment.glob("lib/python*/site-packages")]
+    found = {d.name.lower(): d.version for d in distributions(path=site)}
+    return {tool: found.get(tool) for tool in _TOOLS}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def moved(folder: str, original: str) -> None:
+    file = Path(folder) / FILE
+    facts = json.loads(file.read_text("utf-8"))
+    _replace(file, {**facts, "original": os.path.abspath(original)})
+
+
+def original(folder: str) -> None:
+    _say(json.loads((Path(folder) / FILE).read_text("utf-8"))["original"])
+
+
+def _replace(file: Path, facts: dict[str, Any]) -> None:
+    part = file.with_name(f".{file.name}.part")
+    with open(part, "w", encoding="utf-8") as content:
+        json.dump(facts, content, indent=2, ensure_ascii=False)
+        content.write("\n")
+        content.flush()
+        os.fsync(content.fileno())
+    os.replace(part, file)
+
+
+def _say(*facts: object) -> None:
+    sys.stdout.write("\t".join(map(str, facts)) + "\n")
+
+
+if __name__ == "__main__":
+    commands = {"find": find, "write": write, "moved": moved, "original": original}
+    commands[sys.argv[1]](*sys.argv[2:])
