@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--task", default="text-generation-with-past")
     parser.add_argument("--device", default="CPU")
     parser.add_argument("--tokens", type=int, default=8)
-    parser.add_argument("--json", action="store_true", help="text, tokens and seconds, for programs")
+    parser.add_argument("--json", action="store_true", help="for programs: text, tokens, seconds")
     asked = parser.parse_args()
     try:
         folder = openvino_folder(inspect(asked.model), read_settings().cache_dir)

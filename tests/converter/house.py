@@ -1,0 +1,134 @@
+"""A home with models in it, and a converter whose optimum-cli is a stand-in: it writes in an
+instant what an export leaves behind, or fails as exports do.
+"""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .terminal import Terminal
+
+PROJECT = Path(__file__).parents[2]
+SCRIPT = PROJECT / "scripts" / "ov-convert-model"
+LLAMA = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16"}
+BOUND_S = 60
+
+
+def safetensors(shapes: dict[str, list[int]]) -> bytes:
+    """A file of zeros; two bytes a number."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        size = 2
+        for length in shape:
+            size *= length
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(end)
+
+
+def model(folder: Path, config: dict[str, Any] | None = None) -> Path:
+    """A folder as it comes from a download, of the smallest kind."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(LLAMA if config is None else config))
+    (folder / "model.safetensors").write_bytes(safetensors({"weight": [4, 8]}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return folder
+
+
+@dataclass
+class House:
+    """`source` is ~/models; `env` is what the script is called with."""
+
+    home: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.source = self.home / "models"
+        self.out = self.source / "converted_models"
+        self.og = self.source / "og_models"
+        self.source.mkdir(parents=True, exist_ok=True)
+        programs = self.home / "convert-env" / "bin"
+        programs.mkdir(parents=True)
+        standin = programs / "optimum-cli"
+        shutil.copy(Path(__file__).with_name("standin.py"), standin)
+        standin.write_text(standin.read_text().replace("#!python", f"#!{sys.executable}"))
+        standin.chmod(0o755)
+        (programs / "hf").symlink_to(Path(sys.executable).with_name("hf"))
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "OV_CONVERT_ENV": str(programs.parent),
+            **self.env,
+        }
+
+    def model(self, name: str, config: dict[str, Any] | None = None) -> Path:
+        return model(self.source / name, config)
+
+    def call(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Runs the script to its end, without a terminal. Output and errors are one text."""
+        return subprocess.run(
+            [SCRIPT, *words],
+            env=self.env | env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BOUND_S,
+            check=False,
+        )
+
+    def convert(self, *words: str, **env: str) -> str:
+        """The same without questions and the check of the model; it has to succeed."""
+        done = self.call("--yes", "--no-verify", *words, **env)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [SCRIPT, "--yes", "--no-verify", *words],
+            env=self.env | env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def sit_down(self, *words: str, **env: str) -> Terminal:
+        """Runs the script with a terminal."""
+        return Terminal([SCRIPT, *words], self.env | {"TERM": "dumb"} | env, self.home)
+
+    @property
+    def registry(self) -> dict[str, dict[str, Any]]:
+        file = self.out / "registry.json"
+        return json.loads(file.read_text())["models"] if file.exists() else {}
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The conversions that are under a final name, each of which has to be whole."""
+        records = []
+        for folder in sorted(self.out.glob("*/task-*")):
+            assert (folder / "openvino_model.bin").read_text() == "weights"
+            records.append(json.loads((folder / "conversion.json").read_text()))
+        return records
+
+    @property
+    def originals(self) -> list[str]:
+        """Names of the folders that are whole, wherever they lie."""
+        found = [*self.source.glob("*/tokenizer.json"), *self.og.glob("*/tokenizer.json")]
+        return sorted(file.parent.name for file in found)
+
+    @property
+    def left_behind(self) -> list[str]:
+        """Folders of work that are nobody's any more."""
+        return [p.name for p in [*self.out.glob(".conv*"), *self.og.glob(".mov*")]]

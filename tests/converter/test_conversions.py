@@ -1,0 +1,239 @@
+"""ov-convert-model from a folder to the registry, and every way in which an export fails."""
+
+import json
+
+import pytest
+
+from .house import House, model, safetensors
+
+WHERE = "task-text-generation-with-past__wf-int8"
+
+
+def test_a_folder_becomes_a_model_that_has_a_name(house: House) -> None:
+    original = house.model("Qwen3-0.6B")
+    said = house.convert()
+    assert "done     qwen3-0-6b: int8" in said
+    assert house.registry == {
+        "qwen3-0-6b": {
+            "path": f"qwen3-0-6b/{WHERE}",
+            "task": "text-generation-with-past",
+            "weight_format": "int8",
+        }
+    }
+    assert not original.exists()
+    assert (house.og / "Qwen3-0.6B" / "model.safetensors").is_file()
+    assert house.left_behind == []
+
+
+def test_what_it_was_made_from_is_written_down(house: House) -> None:
+    house.model("A")
+    house.convert("--weight-format", "int4")
+    [record] = house.records
+    assert record["name"] == "a"
+    assert record["source"] == "A"
+    assert record["original"] == str(house.og / "A")
+    assert record["weight_format"] == "int4"
+    assert record["command"][1:3] == ["export", "openvino"]
+    assert record["seconds"] >= 0
+    assert record["bytes"] > 0
+    assert record["original_bytes"] == len(safetensors({"weight": [4, 8]}))
+    assert len(record["weights"]["model.safetensors"]["sha256"]) == 64
+    assert set(record["versions"]) >= {"optimum-intel", "nncf", "openvino"}
+    assert record["converted_at"].startswith("20")
+
+
+@pytest.mark.parametrize("form", ["fp32", "fp16", "int8", "int4"])
+def test_the_format_and_the_task_reach_optimum(house: House, form: str) -> None:
+    house.model("A")
+    house.convert(f"--weight-format={form}")
+    words = (house.out / "a" / WHERE.replace("int8", form) / "words.txt").read_text().split("\n")
+    assert words[words.index("--weight-format") + 1] == form
+    assert words[words.index("--task") + 1] == "text-generation-with-past"
+    assert ("--group-size-fallback" in words) == (form == "int4")
+    assert "--trust-remote-code" not in words
+
+
+def test_a_task_can_be_forced_and_code_be_trusted(house: House) -> None:
+    house.model("A")
+    house.convert("--task", "feature-extraction", "--trust-remote-code")
+    assert house.registry["a"]["task"] == "feature-extraction"
+    [record] = house.records
+    assert {"--trust-remote-code", "--library"} <= set(record["command"])
+
+
+def test_the_environment_says_what_the_options_do_not(house: House) -> None:
+    house.model("A")
+    elsewhere = house.home / "elsewhere"
+    house.convert(
+        OV_WEIGHT_FORMAT="fp16",
+        OV_TASK="text-classification",
+        OV_MODEL_OUT=str(elsewhere / "out"),
+        OV_MODEL_OG=str(elsewhere / "og"),
+        OV_REGISTRY_PATH=str(elsewhere / "registry.json"),
+    )
+    models = json.loads((elsewhere / "registry.json").read_text())["models"]
+    assert models["a"]["path"] == "out/a/task-text-classification__wf-fp16"
+    assert (elsewhere / "og" / "A").is_dir()
+
+
+FAILURES = {
+    "fails": "optimum-cli failed: ValueError: the shards do not fit",
+    "full": "the disk is full",
+    "killed": "probably because the memory was full",
+    "code": "--trust-remote-code",
+    "missing": "lm_head.weight",
+    "no tokenizer": "made no tokenizer",
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_failure_leaves_everything_as_it_was(house: House, how: str) -> None:
+    house.model("Old")
+    house.convert()
+    before = house.registry
+    house.model("New")
+    done = house.call("--yes", "--no-verify", STAND_IN=how)
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
+    assert line.startswith("failed   New: ")
+    assert FAILURES[how] in line
+    assert house.registry == before
+    assert (house.source / "New" / "model.safetensors").is_file()
+    assert [record["name"] for record in house.records] == ["old"]
+    assert house.left_behind == []
+
+
+def test_one_that_fails_does_not_keep_the_others(house: House) -> None:
+    for name in ("A", "B", "C"):
+        house.model(name)
+    (house.source / "B" / "config.json").write_text("{broken")
+    done = house.call("--yes", "--no-verify", "A", "B", "C")
+    assert done.returncode == 1
+    assert set(house.registry) == {"a", "c"}
+    assert "failed   B: config.json is broken" in done.stdout
+
+
+def test_what_is_incomplete_is_skipped_with_its_reason(house: House) -> None:
+    house.model("Whole")
+    (house.source / "Empty").mkdir()
+    done = house.call("--yes", "--no-verify")
+    assert done.returncode == 0
+    assert "skipped  Empty: there is no config.json" in done.stdout
+    assert set(house.registry) == {"whole"}
+
+
+def test_a_model_that_does_not_speak_does_not_count(house: House) -> None:
+    house.model("A")
+    done = house.call("--yes")
+    assert done.returncode == 1
+    assert "failed   A: it was converted, but" in done.stdout
+    assert house.records == []
+    assert house.registry == {}
+    assert (house.source / "A").is_dir()
+
+
+def test_the_log_has_what_was_said(house: House) -> None:
+    house.model("A")
+    said = house.convert()
+    log = said.split("The log: ")[1].strip()
+    with open(log, encoding="utf-8") as file:
+        text = file.read()
+    assert "hold the word error" in text
+    assert "done     a" in text
+
+
+def test_the_original_can_stay(house: House) -> None:
+    house.model("A")
+    house.convert("--keep-original")
+    assert (house.source / "A").is_dir()
+    assert "it is converted already, as a" in house.convert()
+    assert len(house.records) == 1
+    house.convert("--weight-format", "fp16", "A")
+    assert set(house.registry) == {"a", "a-2"}
+
+
+def test_what_lies_elsewhere_stays_there(house: House) -> None:
+    folder = model(house.home / "downloads" / "B")
+    house.convert(str(folder))
+    house.convert("downloads/B", "--weight-format", "fp16")
+    assert folder.is_dir()
+    assert set(house.registry) == {"b", "b-2"}
+
+
+def test_a_model_can_be_left_out_of_the_registry(house: House) -> None:
+    house.model("A")
+    house.convert("--no-register")
+    assert house.registry == {}
+    assert len(house.records) == 1
+    house.convert("--reindex")
+    assert set(house.registry) == {"a"}
+
+
+def test_an_original_is_converted_again_from_where_it_was_moved(house: House) -> None:
+    house.model("A")
+    house.convert()
+    house.convert("A", "--weight-format", "fp16", "--name", "a fp16")
+    assert set(house.registry) == {"a", "a-fp16"}
+    assert house.originals == ["A"]
+
+
+def test_nothing_is_done_in_a_dry_run(house: House) -> None:
+    house.model("A")
+    done = house.call("--dry-run")
+    assert done.returncode == 0
+    assert "task text-generation-with-past, to int8" in done.stdout
+    assert not house.out.exists()
+
+
+def test_too_little_room_is_said_before_any_work(house: House) -> None:
+    folder = house.model("A")
+    (folder / "model.safetensors").unlink()
+    with (folder / "pytorch_model.bin").open("wb") as file:
+        file.truncate(1 << 42)  # 4 TB of holes
+    done = house.call("--yes", "--no-verify")
+    assert done.returncode == 1
+    assert "failed   A: it needs about" in done.stdout
+    assert house.left_behind == []
+
+
+def test_the_way_to_the_environment_is_said(house: House) -> None:
+    house.model("A")
+    done = house.call("--yes", OV_CONVERT_ENV=str(house.home / "nowhere"))
+    assert done.returncode == 2
+    assert "convert-env" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--weight-format", "int3"],
+        ["--weight-format"],
+        ["--task", "Chat!"],
+        ["--name", "***"],
+        ["--no-such-option"],
+        ["--name", "x", "A", "B"],
+    ],
+)
+def test_a_wrong_option_stops_everything(house: House, words: list[str]) -> None:
+    house.model("A")
+    house.model("B")
+    done = house.call("--yes", *words)
+    assert done.returncode == 2
+    assert words[0] in done.stdout
+    assert not house.out.exists()
+
+
+def test_a_broken_registry_is_said_before_any_work_and_made_anew(house: House) -> None:
+    house.model("A")
+    house.convert()
+    file = house.out / "registry.json"
+    file.write_text('{"version": 1, "models": {"a":')
+    house.model("B")
+    done = house.call("--yes", "--no-verify")
+    assert done.returncode == 2
+    assert "--reindex" in done.stdout
+    assert (house.source / "B").is_dir()
+    house.convert("--reindex")
+    assert set(house.registry) == {"a"}
+    [aside] = house.out.glob("registry.json.*.broken")
+    assert aside.read_text().endswith('{"a":')
