@@ -158,18 +158,25 @@ convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it 
     reason="$name: $form, $(gigabytes "$bytes"), in $((SECONDS - started)) s"
 }
 
-begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
+alone() { # COMMAND...: while no other ov-convert-model begins anything
     local door status=0
     exec {door}>"$out/.lock"
     flock "$door"
-    prepare_work "$@" || status=1
+    "$@" || status=$?
     exec {door}>&-
     return "$status"
 }
 
-prepare_work() {
+sweep() { # what runs that were killed have left
     local folder
     for folder in "$out"/.converting-*/; do flock -n "$folder/lock" rm -rf -- "$folder" || true; done
+}
+
+begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
+    alone prepare_work "$@"
+}
+
+prepare_work() {
     if being_made source "$1"; then
         reason="another ov-convert-model works on it now"
         return 1

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +101,8 @@ def write(folder: str, *said: str) -> None:
 
 
 def _versions(environment: Path) -> dict[str, str | None]:
+    from importlib.metadata import distributions  # takes longer than all the rest
+
     site = [str(folder) for folder in environment.glob("lib/python*/site-packages")]
     found = {d.name.lower(): d.version for d in distributions(path=site)}
     return {tool: found.get(tool) for tool in _TOOLS}

@@ -37,15 +37,16 @@ class Terminal:
 
     def hang_up(self) -> None:
         """As when the connection drops."""
-        os.close(self._fd)
-        self._fd = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def end(self) -> int:
         """Reads to the end; the exit code."""
         while self._fd >= 0 and self._read():
             pass
         _, status = os.waitpid(self.pid, 0)
-        self.hang_up() if self._fd >= 0 else None
+        self.hang_up()
         self.pid = 0
         return os.waitstatus_to_exitcode(status)
 
