@@ -5,6 +5,8 @@ HOST ?= 0.0.0.0
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV = $$(scripts/find-uv)
+# What begins like a shell script, or says which shell reads it.
+SHELL_SCRIPTS = $$(grep -rIlE '^(\#!.*sh|\# shellcheck shell=.*)$$' scripts .ci)
 
 # uv trusts the certificates that the machine trusts.
 export UV_SYSTEM_CERTS := true
@@ -16,7 +18,7 @@ help:
 	@echo "make run        install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
 	@echo "make test       the whole suite, the real model behind a real server included"
 	@echo "make test-fast  the tests without the real model"
-	@echo "make lint       ruff, ruff format and ty"
+	@echo "make lint       ruff, ruff format, ty and shellcheck"
 	@echo "make bench      measure, and write bench/RESULTS.md"
 	@echo "make lock       resolve the dependencies anew"
 	@echo "make clean      remove what was installed here"
@@ -34,6 +36,7 @@ lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ty check
+	$(VENV)/bin/shellcheck -x -P SCRIPTDIR $(SHELL_SCRIPTS)
 
 bench: $(VENV)/dev.stamp .venv-bench/stamp
 	$(PYTHON) -m bench
