@@ -12,12 +12,16 @@ SHELL_SCRIPTS = $$(grep -rIlE '^(\#!.*sh|\# shellcheck shell=.*)$$' scripts .ci)
 export UV_SYSTEM_CERTS := true
 export PORT HOST
 
-.PHONY: help run test test-fast lint bench lock clean
+# What an export imports: optimum-cli's help also works where an export would not.
+EXPORT := import nncf, openvino_tokenizers, optimum.exporters.openvino.__main__, optimum.intel
+
+.PHONY: help run test test-fast convert-env lint bench lock clean
 
 help:
 	@echo "make run        install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
 	@echo "make test       the whole suite, the real model behind a real server included"
 	@echo "make test-fast  the tests without the real model"
+	@echo "make convert-env  install what converts models, 1.3 GB"
 	@echo "make lint       ruff, ruff format, ty and shellcheck"
 	@echo "make bench      measure, and write bench/RESULTS.md"
 	@echo "make lock       resolve the dependencies anew"
@@ -51,6 +55,19 @@ $(VENV)/dev.stamp: requirements-dev.lock | $(PYTHON)
 	@$(UV) pip install --quiet --require-hashes --no-deps --python $(PYTHON) -r $<
 	@touch $@ $(VENV)/run.stamp
 
+convert-env: .venv-convert/stamp
+
+# Made beside it and renamed when it has been tried: what has the name is whole.
+.venv-convert/stamp: requirements-convert.lock
+	@echo "Installing the packages that convert models into .venv-convert, 1.3 GB ..."
+	@$(UV) venv --quiet --clear --relocatable --python $$(scripts/find-python) .venv-convert.part
+	@scripts/with-torch $(UV) pip install --quiet --require-hashes --no-deps \
+		--python .venv-convert.part/bin/python -r $<
+	@.venv-convert.part/bin/python -c '$(EXPORT)'
+	@touch .venv-convert.part/stamp
+	@rm -rf .venv-convert
+	@mv .venv-convert.part .venv-convert
+
 .venv-bench/stamp: bench/requirements.lock
 	@echo "Installing the benchmark's peer into .venv-bench ..."
 	@$(UV) venv --quiet --clear --python $$(scripts/find-python) .venv-bench
@@ -65,6 +82,11 @@ lock:
 	$(UV) export --quiet --no-dev --no-emit-project --no-header -o requirements.lock
 	$(UV) export --quiet --no-emit-project --no-header -o requirements-dev.lock
 	echo xllamacpp | $(UV) pip compile --quiet --generate-hashes --no-header -o bench/requirements.lock -
+	grep -oE '^openvino(-tokenizers)?==[^ ]+' requirements.lock | scripts/with-torch $(UV) \
+		pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-package torch -o requirements-convert.lock requirements-convert.in -
+	sed -i '/^# The following packages were excluded/,$$d' requirements-convert.lock
+	sed -n '/^# torch/,$$p' requirements-convert.in >> requirements-convert.lock
 
 clean:
-	rm -rf .venv .venv-bench .tools .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-convert .venv-convert.part .tools .pytest_cache .ruff_cache .hypothesis
