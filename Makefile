@@ -15,17 +15,23 @@ export PORT HOST
 # What an export imports: optimum-cli's help also works where an export would not.
 EXPORT := import nncf, openvino_tokenizers, optimum.exporters.openvino.__main__, optimum.intel
 
-.PHONY: help run test test-fast convert-env lint bench lock clean
+# The embedded model's weights as a download, and behind a dash each format that it is exported to.
+DOWNLOAD := .cache/SmolLM2-135M-Instruct
+FORMATS := $(DOWNLOAD)-fp16 $(DOWNLOAD)-int8 $(DOWNLOAD)-int4
+FALLBACK_int4 := --group-size-fallback adjust
+
+.PHONY: help run test test-fast test-convert convert-env lint bench lock clean
 
 help:
-	@echo "make run        install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
-	@echo "make test       the whole suite, the real model behind a real server included"
-	@echo "make test-fast  the tests without the real model"
-	@echo "make convert-env  install what converts models, 1.3 GB"
-	@echo "make lint       ruff, ruff format, ty and shellcheck"
-	@echo "make bench      measure, and write bench/RESULTS.md"
-	@echo "make lock       resolve the dependencies anew"
-	@echo "make clean      remove what was installed here"
+	@echo "make run           install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
+	@echo "make convert-env   install what converts models (1.3 GB), apart from the server's packages"
+	@echo "make test          the whole suite, the real model behind a real server included"
+	@echo "make test-fast     the tests without the real model"
+	@echo "make test-convert  real conversions beside a running server; needs convert-env, and makes it"
+	@echo "make lint          ruff, ruff format, ty and shellcheck"
+	@echo "make bench         measure, and write bench/RESULTS.md; makes convert-env as well"
+	@echo "make lock          resolve the dependencies anew"
+	@echo "make clean         remove what was installed or made here"
 
 run: $(VENV)/run.stamp
 	@exec $(PYTHON) main.py
@@ -36,13 +42,16 @@ test: $(VENV)/dev.stamp
 test-fast: $(VENV)/dev.stamp
 	$(PYTHON) -m pytest --ignore=tests/model
 
+test-convert: $(VENV)/dev.stamp .venv-convert/stamp $(DOWNLOAD)
+	$(PYTHON) -m pytest tests/convert
+
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ty check
 	$(VENV)/bin/shellcheck -x -P SCRIPTDIR $(SHELL_SCRIPTS)
 
-bench: $(VENV)/dev.stamp .venv-bench/stamp
+bench: $(VENV)/dev.stamp .venv-bench/stamp $(FORMATS)
 	$(PYTHON) -m bench
 
 $(VENV)/run.stamp: requirements.lock | $(PYTHON)
@@ -68,6 +77,22 @@ convert-env: .venv-convert/stamp
 	@rm -rf .venv-convert
 	@mv .venv-convert.part .venv-convert
 
+$(DOWNLOAD): tests/convert/hffolder.py .venv-convert/stamp | $(VENV)/dev.stamp
+	@echo "Making the embedded model into a Hugging Face folder, $@ ..."
+	@mkdir -p $(@D)
+	@file=$$($(PYTHON) -c 'import ov_server.modelfiles as m; print(m.embedded_model())') && \
+		HF_HUB_OFFLINE=1 .venv-convert/bin/python $< "$$file" $@
+
+# As ov-convert-model does it.
+$(FORMATS): $(DOWNLOAD)-%: $(DOWNLOAD)
+	@echo "Exporting it to $* ..."
+	@rm -rf $@.part
+	@HF_HUB_OFFLINE=1 .venv-convert/bin/optimum-cli export openvino --model $< \
+		--task text-generation-with-past --weight-format $* $(FALLBACK_$*) $@.part \
+		>$@.log 2>&1 || { cat $@.log; exit 1; }
+	@rm -rf $@
+	@mv $@.part $@
+
 .venv-bench/stamp: bench/requirements.lock
 	@echo "Installing the benchmark's peer into .venv-bench ..."
 	@$(UV) venv --quiet --clear --python $$(scripts/find-python) .venv-bench
@@ -89,4 +114,4 @@ lock:
 	sed -n '/^# torch/,$$p' requirements-convert.in >> requirements-convert.lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-convert .venv-convert.part .tools .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-convert .venv-convert.part .tools .cache .pytest_cache .ruff_cache .hypothesis
