@@ -81,7 +81,7 @@ $(DOWNLOAD): tests/convert/hffolder.py .venv-convert/stamp | $(VENV)/dev.stamp
 	@echo "Making the embedded model into a Hugging Face folder, $@ ..."
 	@mkdir -p $(@D)
 	@file=$$($(PYTHON) -c 'import ov_server.modelfiles as m; print(m.embedded_model())') && \
-		HF_HUB_OFFLINE=1 .venv-convert/bin/python $< "$$file" $@
+		TQDM_DISABLE=1 HF_HUB_OFFLINE=1 .venv-convert/bin/python $< "$$file" $@
 
 # As ov-convert-model does it.
 $(FORMATS): $(DOWNLOAD)-%: $(DOWNLOAD)

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import footprint, latency, structured, throughput
+from . import footprint, formats, latency, structured, throughput
 from .machine import this_machine
 from .quiet import Patience
 from .report import FOLDER, write
@@ -17,6 +17,7 @@ PARTS = {
     "fairness": latency.fairness,
     "idle": footprint.idle,
     "start": footprint.start,
+    "formats": formats.formats,
     "structured": structured.structured,
     "suite": structured.suite,
 }

@@ -61,7 +61,7 @@ def _health_after_s() -> float:
 
 def _unloading() -> tuple[float, float, float]:
     """Megabytes before the first load, with a model, and after it was unloaded."""
-    with subjects.server(idle_unload_s=2) as ours:
+    with subjects.server(OV_IDLE_UNLOAD_S=2) as ours:
         ours.wait_until(lambda health: health["device"]["used"] is not None)
         time.sleep(_SETTLE_S)
         before = _memory_mb(ours)

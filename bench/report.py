@@ -66,6 +66,8 @@ class Section:
     """What the server is compared with; empty if with nothing."""
     lines: tuple[Line, ...]
     when: str
+    ours: str = "server"
+    """What is compared."""
 
 
 def line(
@@ -158,7 +160,8 @@ def _summary(sections: Sequence[Section]) -> str:
 
 def _chapter(section: Section) -> str:
     compared = bool(section.other)
-    head = ["", "server", section.other, "ratio or difference"] if compared else ["", "measured"]
+    sides = [section.ours, section.other, "ratio or difference"]
+    head = ["", *sides] if compared else ["", "measured"]
     head += ["single measurements", "CPU of others", "target", "met"]
     rows = [_row(row, compared) for row in section.lines]
     table = [_cells(head), _cells(["---"] * len(head)), *(_cells(row) for row in rows)]

@@ -42,11 +42,12 @@ class HttpSubject:
     process: psutil.Process
     started_at: float
     """On the clock of time.perf_counter."""
+    model: str = EMBEDDED_NAME
     more: Mapping[str, Any] = field(default_factory=dict)
     """Fields of every request beside the usual ones."""
 
     def run(self, load: Load) -> Run:
-        return asyncio.run(client.send(self.port, EMBEDDED_NAME, load, self.more))
+        return asyncio.run(client.send(self.port, self.model, load, self.more))
 
     def health(self) -> dict[str, Any]:
         return asyncio.run(client.health(self.port))
@@ -77,16 +78,18 @@ class BareSubject:
 
 
 @contextmanager
-def server(idle_unload_s: float = 0) -> Generator[HttpSubject]:
-    """The server as `make run` starts it, with nothing loaded; it has just answered /health."""
+def server(**settings: object) -> Generator[HttpSubject]:
+    """The server as `make run` starts it, but for these settings and without idle unloading; with
+    nothing loaded, and it has just answered /health."""
     port = _free_port()
     environment = _environment() | {
         "HOST": client.HOST,
         "PORT": str(port),
         "OV_DEVICE": "CPU",
-        "OV_IDLE_UNLOAD_S": str(idle_unload_s),
+        "OV_IDLE_UNLOAD_S": "0",
         "OV_LOG_LEVEL": "WARNING",
         "OV_REGISTRY_PATH": str(ROOT / "bench" / "no-registry.json"),
+        **{name: str(value) for name, value in settings.items()},
     }
     started_at = time.perf_counter()
     with _process([sys.executable, "main.py"], environment) as process:
