@@ -33,8 +33,8 @@ class Fields:
 
 
 def tokenizer(fields: Fields) -> PreTrainedTokenizerFast:
-    """https://huggingface.co/docs/transformers/en/model_doc/gpt2 with digits apart, as SmolLM's.
-    Raises ValueError when the file's is another one."""
+    """GPT-2's byte-level BPE with every digit apart, which GGUF files call `smollm`. Raises
+    ValueError when the file's is another one."""
     if (kind := fields["ggml.pre"]) != "smollm":
         raise ValueError(f"a tokenizer of the kind {kind!r}, not 'smollm'")
     tokens = fields["ggml.tokens"]
