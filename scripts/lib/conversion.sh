@@ -120,7 +120,8 @@ leave() { # at the end, however it comes, but for kill -9
     local status=$?
     trap '' INT TERM
     if [[ -n $child ]]; then
-        kill -TERM -- "-$child" 2>/dev/null && wait "$child" 2>/dev/null
+        kill -TERM -- "-$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
         failed+=("stopped: what was in work is left as it was")
         summary
     fi
@@ -132,7 +133,11 @@ run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its out
     local status=0 logs=("$log")
     [[ -z $work ]] || logs+=("$work/log")
     set -m
-    { "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "${logs[@]}"; } &
+    { # tee fails when the terminal has gone, and writes the log all the same
+        set +e
+        "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "${logs[@]}" 2>/dev/null
+        exit "${PIPESTATUS[0]}"
+    } &
     child=$!
     set +m
     wait "$child" || status=$?
