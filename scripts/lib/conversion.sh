@@ -6,7 +6,7 @@
 # beside it, which is locked as long as a process works on it; what has no such process is removed by
 # the next run.
 
-child="" work="" held="" reason=""
+child="" work="" held="" heard="" reason=""
 
 say() { # LINE...: to the terminal, which may have gone, and to the log
     printf '%s\n' "$@" 2>/dev/null || true
@@ -94,22 +94,41 @@ download() { # ORG/NAME FOLDER
     # other forms of the same weights, and what belongs to other programs
     local others=('*.gguf' '*.onnx' 'onnx/*' '*.h5' '*.msgpack' '*.pth' '*.tflite' 'original/*'
         'consolidated*' 'coreml/*' 'openvino/*' 'metal/*' 'flax_*' 'tf_*' 'rust_*')
-    if ! run "$environment/bin/hf" download "$1" --local-dir "$2" "${others[@]/#/--exclude=}"; then
-        reason="its download broke off (the lines above say why): call the same again, and it goes on where it stopped"
-        return 1
-    fi
+    local try get=("$environment/bin/hf" download "$1" --local-dir "$2")
+    for try in 1 2 3 4 5 6; do
+        # one file first: its errors tell why, where those of a whole repository pass over them
+        if run "${get[@]}" config.json && run "${get[@]}" "${others[@]/#/--exclude=}" &&
+            ! grep -Fqs "Returning existing local_dir" -- "$heard"; then
+            break
+        fi
+        if grep -Eqs "RepositoryNotFound|Repository Not Found|GatedRepo|Cannot access gated|EntryNotFound|Entry Not Found|Client error '40[134]" -- "$heard"; then
+            reason="the hub does not give it ($(last_words)): correct its name; a gated one needs your consent on its page, and ${environment@Q}/bin/hf auth login"
+            forget_empty "$2"
+            return 1
+        fi
+        reason="its download broke off ($(last_words)): call the same again, and it goes on where it stopped"
+        ((try < 6)) || return 1
+        say "The download broke off, and goes on in $((try * 2)) s."
+        sleep $((try * 2))
+    done
     printf '{"repo": "%s", "whole": true}\n' "$1" >"$2/$download_mark"
+}
+
+forget_empty() { # FOLDER: nothing of it has come
+    local files=("$1"/*)
+    ((${#files[@]})) || rm -rf -- "$1"
 }
 
 # One conversion.
 
 ready_to_convert() {
-    [[ -x $environment/bin/optimum-cli ]] ||
+    [[ -x $environment/bin/optimum-cli && -x $environment/bin/hf ]] ||
         die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env"
     ((!verify)) || [[ -x $project/.venv/bin/python ]] ||
         die "The server's packages are not installed, and conversions are checked with them. Install them with: make -C ${project@Q} run, or leave the check out with --no-verify"
     mkdir -p -- "$out/.logs" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
     log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
+    heard=${log%.log}.last # what the last program said
     : >>"$log" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
     trap '' HUP PIPE # a connection that drops does not end a conversion
     trap 'exit 130' INT TERM
@@ -126,16 +145,17 @@ leave() { # at the end, however it comes, but for kill -9
         summary
     fi
     end_work
+    rm -f -- "$heard"
     exit "$status"
 }
 
 run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its output is shown and logged
-    local status=0 logs=("$log")
-    [[ -z $work ]] || logs+=("$work/log")
+    local status=0
+    : >"$heard"
     set -m
     { # tee fails when the terminal has gone, and writes the log all the same
         set +e
-        "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "${logs[@]}" 2>/dev/null
+        "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "$log" "$heard" 2>/dev/null
         exit "${PIPESTATUS[0]}"
     } &
     child=$!
@@ -154,7 +174,7 @@ convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it 
     [[ -z $note ]] || say "Note: $note."
     enough_space "$weights" || return 1
     export_model || return 1
-    reason=$(tool exported "$folder" "$work/model" "$task" "$work/log") || return 1
+    reason=$(tool exported "$folder" "$work/model" "$task" "$heard") || return 1
     speaks || return 1
     write_record || return 1
     publish || return 1
@@ -229,21 +249,20 @@ export_model() { # sets command
     ((status)) || return 0
     reason="optimum-cli failed: $(last_words)"
     ((status != 137)) || reason="the export was killed, probably because the memory was full: close other programs, or take a smaller model"
-    if grep -Fqs "No space left on device" -- "$work/log"; then reason="the disk is full: make room in $out"; fi
-    if grep -Fqs "trust_remote_code" -- "$work/log"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
+    if grep -Fqs "No space left on device" -- "$heard"; then reason="the disk is full: make room in $out"; fi
+    if grep -Fqs "trust_remote_code" -- "$heard"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
     return 1
 }
 
 last_words() {
     local line
-    line=$(grep -v '^[[:space:]]*$' -- "$work/log" | tail -n 1)
+    line=$(grep -v '^[[:space:]]*$' -- "$heard" | tail -n 1)
     printf '%s' "${line:-it said nothing}"
 }
 
 speaks() { # whether the model loads and says something, on the CPU
     ((verify)) || return 0
     say "Loading it and letting it speak ..."
-    : >"$work/log"
     run env -C "$project" .venv/bin/python -m ov_server.sample "$work/model" --task "$task" && return
     reason="it was converted, but $(last_words)"
     return 1

@@ -118,12 +118,17 @@ def task_of(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _whole_download(folder: Path) -> None:
-    mark = folder / MARK
-    begun = mark.is_file() and not _json(mark).get("whole")
-    if begun or any((folder / ".cache").rglob("*.incomplete")):
-        repo = _json(mark).get("repo") if mark.is_file() else None
-        again = f"ov-convert-model {repo}" if repo else "the download again"
+    mark = _json(folder / MARK) if (folder / MARK).is_file() else {}
+    if mark.get("whole") is False or (not mark and _broke_off(folder / ".cache")):
+        again = f"ov-convert-model {mark['repo']}" if "repo" in mark else "hf download again"
         raise Unfit(f"its download is unfinished: call {again}, it goes on where it stopped")
+
+
+def _broke_off(cache: Path) -> bool:
+    """Whether the last thing that `hf download --local-dir` left is a part of a file."""
+    parts = [file.stat().st_mtime for file in cache.rglob("*.incomplete")]
+    files = [file.stat().st_mtime for file in cache.rglob("*.metadata")]
+    return bool(parts) and max(parts) >= max(files, default=0)
 
 
 def _config(folder: Path) -> dict[str, Any]:

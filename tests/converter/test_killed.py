@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def halfway(gate: Path) -> None:
 
 
 @contextmanager
-def begun(house: House, gate: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
+def begun(house: House, gate: Path, *words: str) -> Generator["subprocess.Popen[str]"]:
     process = house.start(*words, STAND_IN_GATE=str(gate))
     try:
         halfway(gate)

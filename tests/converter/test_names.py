@@ -1,6 +1,6 @@
 """What models are called: questions before any work, slugs, and names that are in use."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -10,7 +10,7 @@ from .terminal import Terminal
 
 
 @contextmanager
-def seated(house: House, *words: str) -> Iterator[Terminal]:
+def seated(house: House, *words: str) -> Generator[Terminal]:
     with closing(house.sit_down("--no-verify", *words)) as terminal:
         yield terminal
 

@@ -1,0 +1,95 @@
+"""Repositories that are downloaded first: whole, broken off, and taken up again."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .house import LLAMA, House, safetensors
+from .hub import Hub
+
+REPO = "some-org/Tiny-Chat.1"
+FILES = {
+    "config.json": json.dumps(LLAMA).encode(),
+    "tokenizer.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
+    "model.safetensors": safetensors({"weight": [4000, 4000]}),  # hf writes 10 MB at a time
+    "model-q4.gguf": b"GGUF",
+    "onnx/model.onnx": b"onnx",
+    "original/consolidated.00.pth": b"pth",
+}
+
+
+@pytest.fixture
+def hub(house: House) -> Generator[Hub]:
+    hub = Hub(REPO, FILES)
+    with hub.serving() as address:
+        house.env |= {"HF_ENDPOINT": address, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        yield hub
+
+
+def weights(house: House) -> Path:
+    return house.og / "Tiny-Chat.1" / "model.safetensors"
+
+
+def test_a_repository_is_downloaded_and_converted(house: House, hub: Hub) -> None:
+    house.convert(REPO)
+    assert set(house.registry) == {"tiny-chat-1"}
+    assert weights(house).read_bytes() == FILES["model.safetensors"]
+    [record] = house.records
+    assert record["source"] == REPO
+    fetched = {name for name, _ in hub.asked}
+    assert fetched == {"config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"}
+
+
+def test_what_is_there_is_not_downloaded_again(house: House, hub: Hub) -> None:
+    house.convert(REPO)
+    before = list(hub.asked)
+    house.convert(REPO, "--weight-format", "fp16")
+    assert hub.asked == before
+    assert set(house.registry) == {"tiny-chat-1", "tiny-chat-1-2"}
+
+
+def test_a_connection_that_breaks_is_taken_up_again(house: House, hub: Hub) -> None:
+    hub.breaks = 1
+    house.convert(REPO)
+    assert weights(house).read_bytes() == FILES["model.safetensors"]
+    assert [start for name, start in hub.asked if name == "model.safetensors"][1] > 0
+
+
+def test_a_download_that_is_killed_goes_on_where_it_stopped(house: House, hub: Hub) -> None:
+    hub.stands.set()
+    process = house.start(REPO)
+    assert hub.halfway.wait(60)
+    for each in psutil.Process(process.pid).children(recursive=True):
+        each.kill()
+    process.kill()
+    process.communicate()
+
+    done = house.call("--yes", "--no-verify")
+    assert done.returncode == 0
+    assert f"its download is unfinished: call ov-convert-model {REPO}" in done.stdout
+    assert house.registry == {}
+
+    hub.stands.clear()
+    house.convert(REPO)
+    assert set(house.registry) == {"tiny-chat-1"}
+    assert weights(house).read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_repository_that_is_not_there_is_said(house: House, hub: Hub) -> None:
+    house.model("A")
+    done = house.call("--yes", "--no-verify", "some-org/Nothing", "A")
+    assert done.returncode == 1
+    assert "failed   Nothing: the hub does not give it" in done.stdout
+    assert set(house.registry) == {"a"}
+
+
+def test_a_folder_of_the_same_name_is_left_alone(house: House, hub: Hub) -> None:
+    own = house.model("Tiny-Chat.1")
+    house.convert(REPO)
+    assert (own / "model.safetensors").read_bytes() == safetensors({"weight": [4, 8]})
+    assert (house.og / "some-org--Tiny-Chat.1").is_dir()
+    assert set(house.registry) == {"some-org-tiny-chat-1"}
