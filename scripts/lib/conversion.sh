@@ -101,7 +101,7 @@ download() { # ORG/NAME FOLDER
             ! grep -Fqs "Returning existing local_dir" -- "$heard"; then
             break
         fi
-        if grep -Eqs "RepositoryNotFound|Repository Not Found|GatedRepo|Cannot access gated|EntryNotFound|Entry Not Found|Client error '40[134]" -- "$heard"; then
+        if grep -Eiqs "Repository ?Not ?Found|Gated ?Repo|Remote ?Entry ?Not ?Found|Client error '40[134]" -- "$heard"; then
             reason="the hub does not give it ($(last_words)): correct its name; a gated one needs your consent on its page, and ${environment@Q}/bin/hf auth login"
             forget_empty "$2"
             return 1
