@@ -5,14 +5,14 @@ health, models and chat routes. `uvicorn main:app` runs it; importing it loads n
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 
-from ov_server import __version__, failures, openai
+from ov_server import __version__, failures, modelroutes, openai
 from ov_server.core import ChatRequest, Engine, EngineStats, Event
 from ov_server.entries import Entry, RegistryState, entry_of
 from ov_server.errors import LoadFailed, ModelNotFound, QueueFull, ServerError, Unavailable
@@ -23,9 +23,9 @@ from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
 from ov_server.registryfile import RegistryFile
-from ov_server.routes import look
+from ov_server.routes import look, routes, send
 from ov_server.settings import Settings, misspelt, read_settings
-from ov_server.slots import Clock, Slot, key_of, log_load, size_of
+from ov_server.slots import Changes, Clock, Loader, Slot, idle_s, key_of, load, log_load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
 from ov_server.wire import Answer
 
@@ -91,16 +91,6 @@ class Registry:
 # The models in memory.
 
 
-Loader = Callable[[Entry, ModelFiles, Settings], Engine]
-"""Loads a model; blocks, and raises LoadFailed."""
-
-
-def load(entry: Entry, files: ModelFiles, settings: Settings) -> Engine:
-    from ov_server.engines import load_engine  # imports the runtime
-
-    return load_engine(entry, files, settings)
-
-
 class Models:
     """The models in memory. All state is the event loop's; loading and freeing run elsewhere.
 
@@ -121,7 +111,8 @@ class Models:
         self._slots: dict[str, Slot] = {}
         self._leaving: set[Slot] = set()
         self._turn = asyncio.Lock()
-        self._watchers: list[asyncio.Future[None]] = []
+        self._changes = Changes()
+        self._pins: dict[str, bool] = {}
         self._broken: dict[str, tuple[object, str]] = {}
         self._swept = registry.state
         self._crowded = False
@@ -143,8 +134,8 @@ class Models:
             if self._stopping:
                 raise Unavailable("The server is stopping. Send the request again later.")
             slot = self._current(self._registry.find(name))
-            if self._crowded and slot.engine and not slot.entry.pinned:
-                await self._change()  # a model waits for room: nobody overtakes it
+            if self._crowded and slot.engine and not self.pinned(slot.entry):
+                await self._changes.next()  # a model waits for room: nobody overtakes it
                 continue
             if slot.leases >= self._settings.max_running + self._settings.max_queue:
                 raise QueueFull("Too many requests wait for this model. Try again later.")
@@ -219,24 +210,24 @@ class Models:
         if not slot.ready.done():
             slot.ready.set_exception(error)
             slot.ready.exception()  # seen, also when no waiter is left
-        self._notify()
+        self._changes.tell()
 
     async def _wait_for_room(self, slot: Slot) -> None:
         limit = self._settings.memory_limit_gb
         memory = None if limit is None else limit * 1e9
         try:
             while True:
-                loaded = [s.as_loaded() for s in self._all() if s.engine]
+                loaded = [s.as_loaded(self.pinned(s.entry)) for s in self._all() if s.engine]
                 room = make_room(slot.size, loaded, most=self._settings.max_loaded, memory=memory)
                 if room.refusal:
                     raise Unavailable(f"'{slot.entry.name}' can't be loaded: {room.refusal}.")
                 if not room.wait:
                     break
                 self._crowded = True
-                await self._change()
+                await self._changes.next()
         finally:
             self._crowded = False
-            self._notify()
+            self._changes.tell()
         leaving = [self._retire(self._slots[name]) for name in room.evict]
         if freed := [task for task in leaving if task is not None]:
             await asyncio.wait(freed)
@@ -244,9 +235,8 @@ class Models:
     def _settle(self, slot: Slot) -> None:
         """What follows when nobody is left: its load is called off, it goes, or it idles."""
         slot.used_at = self._clock.time()
-        self._notify()
-        seconds = slot.entry.idle_unload_s
-        seconds = self._settings.idle_unload_s if seconds is None else seconds
+        self._changes.tell()
+        seconds = idle_s(slot.entry, self._settings)
         if slot.leases:
             return
         if slot.engine is None:
@@ -254,7 +244,7 @@ class Models:
                 self._call_off(slot, Unavailable("Nobody waits for the model any more."))
         elif slot.retired:
             self._retire(slot)
-        elif seconds and not slot.entry.pinned:
+        elif seconds and not self.pinned(slot.entry):
             slot.timer = self._clock.call_later(seconds, self._idle, slot)
 
     def _idle(self, slot: Slot) -> None:
@@ -287,7 +277,7 @@ class Models:
             log.exception("'%s' does not close as it should", slot.entry.name)
         self._leaving.discard(slot)
         log.info("unloaded", extra={"facts": {"model": slot.entry.name, "rss_mb": rss_mb()}})
-        self._notify()
+        self._changes.tell()
 
     def _forget(self, slot: Slot) -> None:
         if self._slots.get(slot.entry.name) is slot:
@@ -296,17 +286,26 @@ class Models:
     def _all(self) -> list[Slot]:
         return [*self._slots.values(), *self._leaving]
 
-    async def _change(self) -> None:
-        """Until a lease ends, a load ends or memory comes free."""
-        watcher = asyncio.get_running_loop().create_future()
-        self._watchers.append(watcher)
-        await watcher
+    def pinned(self, entry: Entry) -> bool:
+        """Whether a model stays for ever: as was said last, else as the registry says."""
+        return self._pins.get(entry.name, entry.pinned)
 
-    def _notify(self) -> None:
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            if not watcher.done():
-                watcher.set_result(None)
+    def pin(self, name: str, pinned: bool) -> None:
+        """Keeps a model that is in memory there, until the server restarts; or no longer."""
+        entry = self._registry.find(name)
+        slot = self._slots.get(entry.name)
+        self._pins[entry.name] = pinned and slot is not None
+        if slot is not None and not pinned and slot.timer is None:
+            self._settle(slot)
+
+    async def unload(self, name: str) -> None:
+        """Takes a model from its name, and the pin from it; what runs ends on it. Returns when the
+        memory of an idle one is free."""
+        entry = self._registry.find(name)
+        self._pins[entry.name] = False
+        slot = self._slots.get(entry.name)
+        if slot is not None and (freed := self._retire(slot)):
+            await asyncio.wait({freed})
 
     def slots(self) -> dict[str, Slot]:
         """What is loaded or being loaded, by name; for those who only look."""
@@ -324,6 +323,11 @@ class Models:
                 name = slot.entry.name
                 stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
         return stats
+
+    def stuck_s(self) -> float:
+        """How long the slowest engine has been in its step by now."""
+        engines = [slot.engine for slot in self._all() if slot.engine and not slot.closed]
+        return max((engine.stuck_s for engine in engines), default=0.0)
 
     async def warm(self, name: str) -> None:
         """Loads a model ahead of its first request; a failure is in the log."""
@@ -346,12 +350,7 @@ class Models:
 
 # The app.
 
-router = APIRouter(
-    responses={
-        "4XX": {"description": "What is wrong with the request, in OpenAI's shape"},
-        "5XX": {"description": "What went wrong here, in OpenAI's shape"},
-    }
-)
+router = routes()
 
 
 @look(router, "/health")
@@ -381,8 +380,7 @@ async def show_model(name: str, request: Request) -> dict[str, Any]:
     return await asyncio.to_thread(state.status.card, state.registry.find(name))
 
 
-@router.post("/chat/completions", include_in_schema=False)
-@router.post("/v1/chat/completions")
+@send(router, "/v1/chat/completions", "/chat/completions")
 async def chat(body: openai.ChatBody, request: Request) -> Response:
     state, record = request.app.state, request.state.record
     entry = state.registry.find(body.model)
@@ -411,7 +409,6 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         state = app.state
-        state.settings = settings
         set_up_logging(settings.log_level, settings.log_format)
         for said in misspelt():
             log.warning("%s", said)
@@ -422,7 +419,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         state.status = Status(state.registry, state.models, device)
         state.figures.gauges(state.models.stats)
         tasks = [asyncio.create_task(device.look(probe))]
-        pinned = [entry.name for entry in state.registry.entries() if entry.pinned]
+        pinned = [e.name for e in state.registry.entries() if e.pinned]
         tasks += [asyncio.create_task(state.models.warm(name)) for name in pinned]
         yield
         await state.models.stop()
@@ -436,10 +433,12 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
     )
+    app.state.settings = settings
     app.state.figures = Figures()
     failures.handle(app)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)
+    app.include_router(modelroutes.router)
     return app
 
 

@@ -5,6 +5,7 @@ runtime: the pipeline and the detokenizer are arguments.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -75,6 +76,7 @@ class Batch:
         self._rebuilds = 0
         self._fruitless = 0
         self._wear = Wear(patience_s)
+        self._step_began: float | None = None
         self.failed = False
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
         self._thread.start()
@@ -110,6 +112,15 @@ class Batch:
             for job in jobs:
                 job.cancelled = True
             self._wake.notify()
+
+    @property
+    def stuck_s(self) -> float:
+        """Seconds that the current step has been running; infinite when the thread is gone that
+        nobody has ended."""
+        if not (self._thread.is_alive() or self._closing or self.failed):
+            return math.inf
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
 
     def stats(self) -> EngineStats:
         running = len(self._active)
@@ -149,6 +160,7 @@ class Batch:
         """One step; what was said if it failed. The error itself would keep the pipeline in
         memory by its traceback while another one is made."""
         try:
+            self._step_began = time.monotonic()
             self._drop_cancelled()
             self._admit()
             if self._pipeline.busy():
@@ -157,6 +169,8 @@ class Batch:
                 self._kv_usage = self._pipeline.kv_usage()
         except Exception as error:
             return _Failure(said(error), lost=isinstance(error, PipelineLost))
+        finally:
+            self._step_began = None
         return None
 
     def _take(self) -> bool:

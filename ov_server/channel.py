@@ -80,6 +80,10 @@ class Child:
         self.channel = Channel(ours)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

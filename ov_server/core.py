@@ -319,6 +319,16 @@ class Engine(Protocol):
         """It can't work any more; a new one has to be loaded."""
         ...
 
+    @property
+    def stuck_s(self) -> float:
+        """Seconds that its current step has been running, 0 when idle; infinite when nothing is
+        left that would step."""
+        ...
+
+    def memory_mb(self) -> int:
+        """Resident memory of the process that its pipeline runs in."""
+        ...
+
     def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """Events of one completion; closing the iterator ends the work.
 

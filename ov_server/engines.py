@@ -4,6 +4,7 @@ it is itself imported when it is needed, not with the app.
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator
@@ -36,7 +37,7 @@ from .entries import Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job
 from .markup import START, Reading
-from .memory import give_memory_back
+from .memory import give_memory_back, process_mb
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Renderer, Serial, generation_config, load_tokenizer
 from .remote import RemotePipeline, Start
@@ -124,6 +125,7 @@ class TextEngine:
         self._settings = settings
         self._kv_cache_gb = entry.kv_cache_gb or settings.kv_cache_gb
         self._capacity = 0
+        self._pid = os.getpid()
         self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = load_tokenizer(path)
@@ -178,12 +180,19 @@ class TextEngine:
         except PipelineLost as lost:  # perhaps somebody ended it: the next one tells
             log.warning("%s: another one is started", lost)
             pipeline = RemotePipeline(start)
-        self._capacity = pipeline.capacity
+        self._capacity, self._pid = pipeline.capacity, pipeline.pid
         return pipeline
 
     @property
     def failed(self) -> bool:
         return self._batch.failed
+
+    @property
+    def stuck_s(self) -> float:
+        return self._batch.stuck_s
+
+    def memory_mb(self) -> int:
+        return process_mb(self._pid)
 
     def stats(self) -> EngineStats:
         return replace(self._batch.stats(), misfits=self._misfits)

@@ -33,13 +33,14 @@ def make_room(size: int, loaded: Sequence[Loaded], *, most: int, memory: float |
     ones never do."""
     kept = [m for m in loaded if m.pinned and not m.retired]
     if len(kept) >= most:
-        return Room(refusal="every place is taken by a pinned model (see OV_MAX_LOADED)")
+        why = f"every place is taken by a pinned model ({', '.join(m.name for m in kept)})"
+        return Room(refusal=f"{why}: {_release(kept)}, or raise OV_MAX_LOADED")
     if memory is not None and size + sum(m.size for m in kept) > memory:
         beside = " beside the pinned models" if kept else ""
-        needs = f"it needs {size / 1e9:.1f} GB{beside}"
+        release = f" {_release(kept)}," if kept else ""
         return Room(
-            refusal=f"{needs}, and OV_MEMORY_LIMIT_GB is "
-            f"{memory / 1e9:g}: raise it, or lower the entry's kv_cache_gb"
+            refusal=f"it needs {size / 1e9:.1f} GB{beside}, and OV_MEMORY_LIMIT_GB is "
+            f"{memory / 1e9:g}: raise it,{release} or lower the entry's kv_cache_gb"
         )
     leaving: list[str] = []
     stay = list(loaded)
@@ -52,6 +53,11 @@ def make_room(size: int, loaded: Sequence[Loaded], *, most: int, memory: float |
     if _fits(size, stay, most, memory):
         return Room(evict=tuple(leaving))
     return Room(wait=True)
+
+
+def _release(pinned: Sequence[Loaded]) -> str:
+    """What makes room among pinned models."""
+    return f'release one of them (POST /v1/models/{pinned[0].name}/pin with {{"pinned": false}})'
 
 
 def _fits(size: int, stay: Sequence[Loaded], most: int, memory: float | None) -> bool:

@@ -16,7 +16,10 @@ from .wire import error_response
 log = logging.getLogger(__name__)
 
 
-_ROUTES = "POST /v1/chat/completions, GET /v1/models, /health, /metrics and /openapi.json"
+_ROUTES = (
+    "POST /v1/chat/completions, GET /v1/models, /health, /metrics and /openapi.json, "
+    "POST /v1/models/NAME/load, /unload and /pin"
+)
 
 
 def handle(app: FastAPI) -> None:

@@ -20,6 +20,14 @@ def rss_mb() -> int:
     return total // 1_000_000
 
 
+def process_mb(pid: int) -> int:
+    """Resident memory in MB of one process; 0 when it has just ended."""
+    try:
+        return psutil.Process(pid).memory_info().rss // 1_000_000
+    except psutil.Error:
+        return 0
+
+
 def limit_arenas() -> None:
     """Two heaps for all threads; with one for each of them, every load would leave 25 MB behind.
 

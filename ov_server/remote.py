@@ -91,6 +91,7 @@ class RemotePipeline:
         self._channel.limit(_STEP_LIMIT_S)
         self.block = ready.block
         self.capacity = ready.capacity
+        self.pid = self._child.pid
 
     def add(self, key: int, prompt: list[int], plan: Plan, max_tokens: int) -> None:
         self._adds.append((key, prompt, plan, max_tokens))

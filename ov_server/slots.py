@@ -16,11 +16,39 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 
+Loader = Callable[[Entry, ModelFiles, Settings], Engine]
+"""Loads a model; blocks, and raises LoadFailed."""
+
+
+def load(entry: Entry, files: ModelFiles, settings: Settings) -> Engine:
+    from .engines import load_engine  # imports the runtime
+
+    return load_engine(entry, files, settings)
+
+
 class Clock(Protocol):
     """An event loop is one; tests have their own."""
 
     def time(self) -> float: ...
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any: ...
+
+
+class Changes:
+    """Wakes all who wait until a lease ends, a load ends or memory comes free."""
+
+    def __init__(self) -> None:
+        self._watchers: list[asyncio.Future[None]] = []
+
+    async def next(self) -> None:
+        watcher = asyncio.get_running_loop().create_future()
+        self._watchers.append(watcher)
+        await watcher
+
+    def tell(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_result(None)
 
 
 @dataclass(eq=False)
@@ -61,14 +89,14 @@ class Slot:
     def state(self) -> str:
         return "loaded" if self.engine else "loading"
 
-    def as_loaded(self) -> Loaded:
+    def as_loaded(self, pinned: bool) -> Loaded:
         """What eviction sees of it."""
         return Loaded(
             self.entry.name,
             self.size,
             self.used_at,
             busy=self.leases > 0,
-            pinned=self.entry.pinned,
+            pinned=pinned,
             retired=self.retired,
         )
 
@@ -82,6 +110,11 @@ def key_of(entry: Entry, files: ModelFiles, settings: Settings) -> tuple[object,
 
 def size_of(entry: Entry, files: ModelFiles, settings: Settings) -> int:
     return files.size + int((entry.kv_cache_gb or settings.kv_cache_gb) * 1e9)
+
+
+def idle_s(entry: Entry, settings: Settings) -> float:
+    """Seconds without a request after which the model goes; 0 is never."""
+    return settings.idle_unload_s if entry.idle_unload_s is None else entry.idle_unload_s
 
 
 def log_load(slot: Slot, engine: Engine, seconds: float) -> None:

@@ -57,6 +57,7 @@ class ModelsView(Protocol):
     def slots(self) -> Mapping[str, Slot]: ...
     def stats(self) -> Mapping[str, EngineStats]: ...
     def broken(self) -> Mapping[str, tuple[object, str]]: ...
+    def pinned(self, entry: Entry) -> bool: ...
 
 
 class Status:
@@ -132,6 +133,7 @@ class Status:
             "created": 0,
             "owned_by": "ov-llm-server",
             "state": slot.state if slot else "unloaded",
+            "pinned": self._models.pinned(entry),
             "task": entry.task,
             "context_length": None,
             "size": None,
@@ -146,7 +148,7 @@ class Status:
                 raise LoadFailed(why)
         except LoadFailed as error:
             card |= {"state": slot.state if slot else "broken", "error": error.message}
-        return card
+        return card | {"status": _status(str(card["state"]))}
 
     def _context(self, entry: Entry, files: ModelFiles, slot: Slot | None) -> int:
         if slot is not None and slot.engine is not None:
@@ -154,3 +156,8 @@ class Status:
         if files.stamp not in self._contexts:
             self._contexts[files.stamp] = context_length(files)
         return min(self._contexts[files.stamp], entry.context_length or self._contexts[files.stamp])
+
+
+def _status(state: str) -> dict[str, Any]:
+    """The state as llama-server's router tells it; Open WebUI takes a model without for loaded."""
+    return {"value": "unloaded", "failed": True} if state == "broken" else {"value": state}

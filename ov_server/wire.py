@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -36,32 +36,14 @@ class Dialect(Protocol):
     def error(self, problem: ServerError, /) -> dict[str, Any]: ...
 
 
-class Answer(Response):
-    """A response that works only as long as its client listens.
+class Attended(Response):
+    """A response that works only as long as its client listens."""
 
-    A stream's status is settled by the first event or error, or after `keep_alive_s` of silence
-    by a comment line; an error after that is an event of the stream.
-    """
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        heading: Any,
-        events: AsyncGenerator[Event],
-        record: Record,
-        *,
-        streamed: bool,
-        keep_alive_s: float,
-    ):
+    def __init__(self, dialect: Dialect, record: Record):
         super().__init__()
         self._dialect = dialect
-        self._heading = heading
-        self._events = record.watch(events)
         self._record = record
-        self._answer = self._stream if streamed else self._whole
-        self._keep_alive_s = keep_alive_s
         self._started = False
-        self._spoke_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.create_task(self._work(scope, receive, send))
@@ -84,17 +66,75 @@ class Answer(Response):
             raise error
 
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answer(scope, receive, send)
+        except OSError:
+            self._record.outcome = "client left"
+        except ServerError as problem:
+            await self._fail(problem, scope, receive, send)
+        except Exception:
+            log.exception("a request failed")
+            problem = ServerError("The server failed on this request; its log says why.")
+            await self._fail(problem, scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    async def _fail(self, problem: ServerError, scope: Scope, receive: Receive, send: Send) -> None:
+        self._record.failed(problem)
+        if not self._started:
+            await error_response(self._dialect, problem)(scope, receive, send)
+            return
+        data = json.dumps(self._dialect.error(problem), ensure_ascii=False)
+        body = f"data: {data}\n\n".encode()
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Outcome(Attended):
+    """The JSON that some work gives when it is done."""
+
+    def __init__(
+        self, dialect: Dialect, work: Callable[[], Awaitable[dict[str, Any]]], record: Record
+    ):
+        super().__init__(dialect, record)
+        self._do = work
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._do()
+        self._started = True
+        await JSONResponse(body)(scope, receive, send)
+
+
+class Answer(Attended):
+    """The events of a completion, streamed or whole.
+
+    A stream's status is settled by the first event or error, or after `keep_alive_s` of silence
+    by a comment line; an error after that is an event of the stream.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        heading: Any,
+        events: AsyncGenerator[Event],
+        record: Record,
+        *,
+        streamed: bool,
+        keep_alive_s: float,
+    ):
+        super().__init__(dialect, record)
+        self._heading = heading
+        self._events = record.watch(events)
+        self._show = self._stream if streamed else self._whole
+        self._keep_alive_s = keep_alive_s
+        self._spoke_at = 0.0
+
+    async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._events):
-            try:
-                await self._answer(scope, receive, send)
-            except OSError:
-                self._record.outcome = "client left"
-            except ServerError as problem:
-                await self._fail(problem, scope, receive, send)
-            except Exception:
-                log.exception("a request failed")
-                problem = ServerError("The server failed on this request; its log says why.")
-                await self._fail(problem, scope, receive, send)
+            await super()._work(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._show(scope, receive, send)
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         completion = await collect(self._events)
@@ -127,15 +167,6 @@ class Answer(Response):
             self._started = True
             await send(_start(_STREAM_HEADERS))
         await send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def _fail(self, problem: ServerError, scope: Scope, receive: Receive, send: Send) -> None:
-        self._record.failed(problem)
-        if not self._started:
-            await error_response(self._dialect, problem)(scope, receive, send)
-            return
-        data = json.dumps(self._dialect.error(problem), ensure_ascii=False)
-        body = f"data: {data}\n\n".encode()
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def error_response(dialect: Dialect, problem: ServerError) -> JSONResponse:

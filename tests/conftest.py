@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from apps import server, start  # noqa: F401  (fixtures)
 from hypothesis import settings
 
 settings.register_profile("shared", deadline=None)  # how long a step takes is the machine's affair

@@ -86,6 +86,7 @@ class FakeEngine:
         self.warning = warning
         self.context_length = context_length
         self.failed = False
+        self.stuck_s = 0.0
         self.history: list[ChatRequest] = []
         self.running = 0
         self.begun = asyncio.Event()
@@ -117,6 +118,9 @@ class FakeEngine:
                     yield step
         finally:
             self.running -= 1
+
+    def memory_mb(self) -> int:
+        return 321
 
     def stats(self) -> EngineStats:
         if self.stats_error is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import FakeRuntime, Turnstile, happens, soon, until
+from fakes import FakePipeline, FakeRuntime, Turnstile, happens, soon, until
 
 from ov_server.answergrammar import Cost, Demand, make
 from ov_server.batch import Batch
@@ -735,6 +736,7 @@ async def test_grammars_that_cost_much_keep_a_distance(bench: Bench) -> None:
     bench.steps.open()
     assert await Asked(cheap).text() == "yes"
     assert await streaming.text() == "x" * 60
+    assert await Asked(job).text() == "yes"
     joined = [added.who for added in bench.runtime.added]
     assert joined == ["a", "b", "d", "c"]
 
@@ -867,3 +869,32 @@ async def test_a_loop_that_is_gone_does_not_stop_the_thread(bench: Bench) -> Non
     await happens(made)
     bench.steps.open()
     assert await bench.ask("b", "two").text() == "two"
+
+
+# What a watchdog sees.
+
+
+async def test_a_step_tells_how_long_it_has_been_running(bench: Bench) -> None:
+    assert bench.batch.stuck_s == 0
+    asked = bench.ask("a", "answer")
+    await bench.steps.arrival()
+    first = bench.batch.stuck_s
+    assert first > 0
+    await until(lambda: bench.batch.stuck_s > first)
+    bench.steps.open()
+    await asked.text()
+    await until(lambda: bench.batch.stuck_s == 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_thread_that_is_gone_is_stuck_for_ever() -> None:
+    class Deadly(FakePipeline):
+        def busy(self) -> bool:
+            raise RuntimeError("a bug that nobody foresaw")
+
+    runtime = FakeRuntime()
+    make = lambda: Deadly(runtime)  # noqa: E731
+    batch = Batch(make, Detokenizer(runtime.decode), name="a", max_running=1, prefill_slice=8)
+    await until(lambda: batch.stuck_s == math.inf)
+    await soon(asyncio.to_thread(batch.close))
+    assert batch.stuck_s == 0

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
-from main import router
+import main
+from ov_server import modelroutes
 from ov_server.entries import Entry
 from ov_server.openai import ChatBody
 from ov_server.refusals import REFUSED
 from ov_server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+ROUTES = [r for r in (*main.router.routes, *modelroutes.router.routes) if isinstance(r, APIRoute)]
 
 
 def words(document: str) -> set[str]:
@@ -50,7 +52,7 @@ def test_the_environment_file_has_no_other_variables() -> None:
     assert set(re.findall(r"OV_[A-Z_]+", text)) <= known
 
 
-@pytest.mark.parametrize("path", sorted({r.path for r in router.routes if isinstance(r, APIRoute)}))
+@pytest.mark.parametrize("path", sorted({route.path for route in ROUTES}))
 def test_a_route_is_in_the_specification(path: str) -> None:
     text = (ROOT / "SERVICE_SPEC.md").read_text("utf-8")
     plain = path.replace("{name:path}", "{name}")
