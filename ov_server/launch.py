@@ -1,4 +1,5 @@
-"""`python main.py`: says what it does and where it listens, then hands over to uvicorn."""
+"""`python main.py`: says what it does and where it listens, to people and to systemd, then hands
+over to uvicorn."""
 
 import asyncio
 import os
@@ -13,35 +14,53 @@ import uvicorn
 from fastapi import FastAPI
 
 from .memory import limit_arenas
+from .notify import Heart, Supervisor, supervisor
 
-GRACE_S = 10
-"""Seconds that running answers have to finish when the server is told to stop."""
+_STUCK_S = 180
+"""A step that takes longer will not end: a worker's is given up before, and what else runs is one
+token, or one prompt on a device without paged attention."""
+_CLOSING_S = 30
+"""What models take to leave, at the most, when the answers have ended."""
 
 
-def launch(app: FastAPI, grace_s: int = GRACE_S) -> None:
-    """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't."""
+def launch(app: FastAPI, stuck_s: float = _STUCK_S) -> None:
+    """Serves on HOST and PORT until told to stop. SystemExit, in one line, when it can't.
+
+    `stuck_s`: how long a step may take until systemd's watchdog is no longer told that all is well.
+    """
     limit_arenas()
+    manager = supervisor(os.environ)
     host, port = _address()
     listener = _listen(host, port)
+    grace_s = app.state.settings.stop_grace_s
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_s)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
         signal.signal(number, lambda *_: None)
-    _Server(config, lambda: _greet(app, host, port)).run(sockets=[listener])
+    heart = Heart(manager, lambda: _loaded(app), lambda: _stuck(app, stuck_s))
+
+    def started() -> None:
+        _greet(app, host, port)
+        manager.tell("READY=1", f"STATUS={_loaded(app)}")
+        heart.start()
+
+    _Server(config, started, manager).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Wakes once a second, for the Date header, where uvicorn wakes ten times to see whether it
     has been told to stop: an idle machine stays cool. Stops at once when it is told."""
 
-    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]):
+    def __init__(self, config: uvicorn.Config, began: Callable[[], None], manager: Supervisor):
         super().__init__(config)
-        self._greet = greet
+        self._began = began
+        self._manager = manager
         self._told = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._greet()
+        if self.started:
+            self._began()
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,8 +69,10 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._told.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        limit = f"EXTEND_TIMEOUT_USEC={(grace_s + _CLOSING_S) * 1_000_000}"
+        self._manager.tell("STOPPING=1", "STATUS=stopping", limit)
         if self.server_state.tasks:
-            grace_s = self.config.timeout_graceful_shutdown
             _say(f"Answers in work have {grace_s} s to end; Ctrl-C again stops at once.")
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn leaves it out then
@@ -93,6 +114,18 @@ def _greet(app: FastAPI, host: str, port: int) -> None:
     _say(f"Models: {', '.join(models) or 'none yet: convert one, or set OV_MODEL_PATH'}")
     if models:
         _say(f"Try it:\n\n{_curl(f'http://{_reachable(host)}:{port}', models[0])}\n")
+
+
+def _loaded(app: FastAPI) -> str:
+    """What `systemctl status` shows."""
+    names = [name for name, slot in app.state.models.slots().items() if slot.engine]
+    return f"in memory: {', '.join(sorted(names)) or 'no model'}"
+
+
+def _stuck(app: FastAPI, limit_s: float) -> str | None:
+    """Why the watchdog should not be told that all is well."""
+    seconds = app.state.models.stuck_s()
+    return f"an engine makes no more steps ({seconds:.0f} s)" if seconds > limit_s else None
 
 
 def _reachable(host: str) -> str:

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(5, gt=0, le=10)
     """Seconds of silence in a stream after which a comment line is sent."""
 
+    stop_grace_s: int = Field(20, ge=0)
+    """Whole seconds that running answers have to end when the server is told to stop."""
+
 
 def read_settings() -> Settings:
     """The settings from the environment; SystemExit names the variable when a value is bad."""

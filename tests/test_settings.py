@@ -39,6 +39,8 @@ BAD = [
     ("OV_PREFILL_SLICE", "1"),
     ("OV_KEEP_ALIVE_S", "0"),
     ("OV_KEEP_ALIVE_S", "60"),
+    ("OV_STOP_GRACE_S", "-1"),
+    ("OV_STOP_GRACE_S", "1.5"),
 ]
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from .waiting import BOUND_S, until
 
 ROOT = Path(main.__file__).parent
 MODEL = "smollm2-135m-instruct"
-HURRIED = ("-c", "import main; main.launch(main.app, grace_s=1)")
-"""`main.py` as a start, but for the time that running answers have to end."""
 
 
 def free_port() -> int:
@@ -61,6 +59,11 @@ class Server:
         """A chat completion, whole."""
         with self.http() as client:
             return client.post("/v1/chat/completions", json=body)
+
+    def act(self, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """A POST to any route."""
+        with self.http() as client:
+            return client.post(path, json=body)
 
     def health(self) -> dict[str, Any]:
         return self.get("/health").json()
@@ -152,6 +155,7 @@ def process_server(
     cache: Path,
     registry: Path | None = None,
     start: Sequence[str] = ("main.py",),
+    ready: Callable[[ProcessServer], bool] = ProcessServer.ready,
     **settings: object,
 ) -> Generator[ProcessServer]:
     """`python main.py` on CPU; without a registry the embedded model answers."""
@@ -167,7 +171,7 @@ def process_server(
     )
     server = ProcessServer(start, env, port, folder)
     try:
-        until(server.ready, "a server that answers")
+        until(lambda: ready(server), "a server that answers")
         yield server
     finally:
         server.kill()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from .clients import Streamed, alphabet, asking, endless, read_stream, stream
-from .servers import HURRIED, MODEL, ROOT, ProcessServer, environment, free_port, process_server
+from .servers import MODEL, ROOT, ProcessServer, environment, free_port, process_server
 from .waiting import BOUND_S, until
 
 
@@ -107,7 +107,7 @@ def test_a_second_start_uses_the_converted_model_and_sigterm_ends_it_well(
 def test_an_answer_that_outlasts_the_grace_time_ends_with_an_error_event(
     cache: Path, tmp_path: Path
 ) -> None:
-    with process_server(tmp_path, cache, start=HURRIED) as stopping:
+    with process_server(tmp_path, cache, OV_STOP_GRACE_S=1) as stopping:
         middle = Event()
 
         def pause(answer: Streamed) -> None:

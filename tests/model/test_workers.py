@@ -8,7 +8,7 @@ from threading import Event
 import psutil
 
 from .clients import Streamed, alphabet, asking, long_prompt, read_stream, stream
-from .servers import HURRIED, ProcessServer, process_server
+from .servers import ProcessServer, process_server
 from .waiting import until
 
 
@@ -45,7 +45,7 @@ def test_a_worker_that_is_killed_while_it_loads_is_replaced(cache: Path, tmp_pat
 
 
 def test_a_worker_that_hangs_does_not_hold_up_the_end(cache: Path, tmp_path: Path) -> None:
-    with process_server(tmp_path, cache, start=HURRIED) as server:
+    with process_server(tmp_path, cache, OV_STOP_GRACE_S=1) as server:
         body, _ = alphabet(0, 200)
         with stream(server, body) as chunks:
             assert next(chunks) is not None
