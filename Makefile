@@ -20,10 +20,12 @@ DOWNLOAD := .cache/SmolLM2-135M-Instruct
 FORMATS := $(DOWNLOAD)-fp16 $(DOWNLOAD)-int8 $(DOWNLOAD)-int4
 FALLBACK_int4 := --group-size-fallback adjust
 
-.PHONY: help run test test-fast test-convert convert-env lint bench lock clean
+.PHONY: help run install uninstall test test-fast test-convert convert-env lint bench lock clean
 
 help:
 	@echo "make run           install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
+	@echo "make install       link the scripts into PREFIX/bin (~/.local) and set up the service"
+	@echo "make uninstall     take that back"
 	@echo "make convert-env   install what converts models (1.3 GB), apart from the server's packages"
 	@echo "make test          the whole suite, the real model behind a real server included"
 	@echo "make test-fast     the tests without the real model"
@@ -35,6 +37,12 @@ help:
 
 run: $(VENV)/run.stamp
 	@exec $(PYTHON) main.py
+
+install: $(VENV)/run.stamp
+	@PREFIX="$(PREFIX)" scripts/install
+
+uninstall:
+	@PREFIX="$(PREFIX)" scripts/install --remove
 
 test: $(VENV)/dev.stamp
 	$(PYTHON) -m pytest

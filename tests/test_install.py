@@ -1,0 +1,316 @@
+"""make install and make uninstall in a home of their own, and the unit that they put there."""
+
+import os
+import shutil
+import subprocess
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from ov_server.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(script.name for script in (ROOT / "scripts").glob("ov-*"))
+NEEDS_NAMESPACES = {
+    "PrivateTmp", "PrivateDevices", "PrivateNetwork", "PrivateMounts", "PrivateUsers",
+    "ProtectSystem", "ProtectHome", "ProtectProc", "ProtectHostname", "ProtectClock",
+    "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups",
+    "ReadWritePaths", "ReadOnlyPaths", "InaccessiblePaths", "TemporaryFileSystem", "BindPaths",
+    "CapabilityBoundingSet", "AmbientCapabilities", "DeviceAllow", "DevicePolicy", "User",
+}  # fmt: skip
+"""What systemd.exec(5) leaves to the system's manager, or to user namespaces."""
+
+
+class Home:
+    """A home folder, a copy of the project, and a systemctl that only writes down its calls."""
+
+    def __init__(self, folder: Path, *, systemd: bool = True):
+        self.home = folder / "my home"
+        self.project = folder / "the project"
+        self.calls = folder / "systemctl.calls"
+        self.calls.touch()
+        self.home.mkdir()
+        shutil.copytree(ROOT / "scripts", self.project / "scripts")
+        for name in ("ov-server.service", "ov-server.env"):
+            shutil.copy(ROOT / name, self.project)
+        path = folder / "bin"
+        path.mkdir()
+        systemctl = path / "systemctl"
+        systemctl.write_text(f'#!/bin/sh\necho "$*" >> "{self.calls}"\nexit {int(not systemd)}\n')
+        systemctl.chmod(0o755)
+        self.env = {"HOME": str(self.home), "PATH": f"{path}:{os.environ['PATH']}"}
+
+    @property
+    def config(self) -> Path:
+        return self.home / ".config"
+
+    @property
+    def unit(self) -> Path:
+        return self.config / "systemd" / "user" / "ov-server.service"
+
+    @property
+    def settings(self) -> Path:
+        return self.config / "ov-llm-server" / "ov-server.env"
+
+    def call(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.project / "scripts" / "install", *arguments],
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def install(self, **env: str) -> str:
+        done = self.call(**env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def remove(self, **env: str) -> str:
+        done = self.call("--remove", **env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def files(self) -> set[str]:
+        found = (path for path in self.home.rglob("*") if not path.is_dir())
+        return {str(path.relative_to(self.home)) for path in found}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def service(unit: Path) -> dict[str, str]:
+    """The keys of a unit's [Service]; a key that stands twice is a mistake."""
+    parser = RawConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # ty: ignore[invalid-assignment]
+    parser.read(unit, "utf-8")
+    assert parser.sections() == ["Unit", "Service", "Install"]
+    return dict(parser["Service"])
+
+
+def verify(unit: Path, env: dict[str, str], runtime: Path) -> list[str]:
+    """What systemd has to say against a unit; nothing where systemd is not there."""
+    if shutil.which("systemd-analyze") is None:
+        return []
+    done = subprocess.run(
+        ["systemd-analyze", "--user", "verify", str(unit)],
+        env=env | {"XDG_RUNTIME_DIR": str(runtime)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if "ov-server" in line]
+    return said or ([] if done.returncode == 0 else [done.stderr])
+
+
+def test_it_links_every_script_and_sets_up_the_service(home: Home) -> None:
+    said = home.install()
+    assert "ov-server" in NAMES
+    for name in NAMES:
+        link = home.home / ".local" / "bin" / name
+        assert os.readlink(link) == str(home.project / "scripts" / name)
+    assert home.unit.read_text() == (ROOT / "ov-server.service").read_text()
+    assert home.settings.read_text() == (ROOT / "ov-server.env").read_text()
+    assert home.calls.read_text() == "--user daemon-reload\n"
+    assert "systemctl --user enable --now ov-server" in said
+    assert "loginctl enable-linger" in said
+
+
+def test_a_second_time_changes_nothing(home: Home) -> None:
+    home.install()
+    before = home.files()
+    home.install()
+    assert home.files() == before
+    assert ".local/bin/ov-server" in before
+
+
+def test_removing_leaves_nothing_behind(home: Home) -> None:
+    home.install()
+    wants = home.unit.parent / "default.target.wants"
+    wants.mkdir()
+    (wants / "ov-server.service").symlink_to(home.unit)
+    home.remove()
+    assert home.files() == set()
+    assert "--user disable --now ov-server.service" in home.calls.read_text()
+    home.remove()
+
+
+def test_changed_settings_stay_whatever_comes(home: Home) -> None:
+    home.install()
+    home.settings.write_text("OV_DEVICE=CPU\n")
+    said = home.install()
+    new = Path(f"{home.settings}.new")
+    assert home.settings.read_text() == "OV_DEVICE=CPU\n"
+    assert new.read_text() == (ROOT / "ov-server.env").read_text()
+    assert str(new) in said
+    home.remove()
+    assert home.files() == {".config/ov-llm-server/ov-server.env"}
+
+
+def test_settings_that_nobody_changed_follow_the_project(home: Home) -> None:
+    home.install()
+    (home.project / "ov-server.env").write_text("#OV_NEW=1\n")
+    home.install()
+    assert home.settings.read_text() == "#OV_NEW=1\n"
+    (home.project / "ov-server.env").write_text("#OV_NEWER=1\n")
+    home.remove()
+    assert home.files() == set()
+
+
+def test_without_a_manager_to_talk_to_it_says_what_to_call(tmp_path: Path) -> None:
+    home = Home(tmp_path, systemd=False)
+    assert "systemctl --user daemon-reload" in home.install()
+    home.remove()
+    assert home.files() == set()
+
+
+def test_another_prefix_and_another_place_for_settings_are_in_the_unit(
+    home: Home, tmp_path: Path
+) -> None:
+    prefix, config = tmp_path / "opt 100%", tmp_path / "conf & more"
+    places = {"PREFIX": str(prefix), "XDG_CONFIG_HOME": str(config)}
+    home.install(**places)
+    unit = config / "systemd" / "user" / "ov-server.service"
+    keys = service(unit)
+    assert keys["ExecStart"] == f'"{tmp_path}/opt 100%%/bin/ov-server"'
+    assert keys["EnvironmentFile"] == f"-{config}/ov-llm-server/ov-server.env"
+    assert (prefix / "bin" / "ov-server").is_symlink()
+    assert home.files() == set()
+    assert verify(unit, home.env, tmp_path) == []
+    home.remove(**places)
+    assert [path for path in (*prefix.rglob("*"), *config.rglob("*")) if not path.is_dir()] == []
+
+
+@pytest.mark.parametrize(("prefix", "where"), [("~/own", "own"), ("rel", None)])
+def test_a_prefix_may_begin_at_home_or_here(home: Home, prefix: str, where: str | None) -> None:
+    done = subprocess.run(
+        [home.project / "scripts" / "install"],
+        env=home.env | {"PREFIX": prefix},
+        cwd=home.project,
+        check=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0
+    base = home.home / where if where else home.project / prefix
+    assert (base / "bin" / "ov-server").is_symlink()
+
+
+def test_what_is_not_from_here_is_not_touched(home: Home) -> None:
+    at = home.home / ".local" / "bin"
+    at.mkdir(parents=True)
+    (at / "ov-server").write_text("somebody else's")
+    (at / "ov-other").symlink_to("/bin/true")
+    done = home.call()
+    assert done.returncode == 1
+    assert "ov-server" in done.stderr
+    home.call("--remove")
+    assert (at / "ov-server").read_text() == "somebody else's"
+    assert os.readlink(at / "ov-other") == "/bin/true"
+
+
+def test_links_of_a_project_that_moved_lead_to_the_new_place(home: Home, tmp_path: Path) -> None:
+    home.install()
+    gone = home.home / ".local" / "bin" / "ov-gone"
+    home.project = home.project.rename(tmp_path / "moved")
+    gone.symlink_to(home.project / "scripts" / "ov-gone")
+    home.install()
+    link = home.home / ".local" / "bin" / "ov-server"
+    assert link.resolve() == home.project / "scripts" / "ov-server"
+    assert not gone.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "said"),
+    [
+        (["--what"], {}, "usage"),
+        ([], {"SUDO_USER": "me"}, "without sudo"),
+        ([], {"PREFIX": "/opt/it's"}, "PREFIX"),
+    ],
+)
+def test_what_can_not_be_done_is_said_and_not_done(
+    home: Home, arguments: list[str], env: dict[str, str], said: str
+) -> None:
+    done = home.call(*arguments, **env)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert home.files() == set()
+
+
+def test_make_installs_and_uninstalls_with_the_prefix() -> None:
+    for target, call in (("install", "scripts/install"), ("uninstall", "scripts/install --remove")):
+        done = subprocess.run(
+            ["make", "-n", target, "PREFIX=/opt/x"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f'PREFIX="/opt/x" {call}' in done.stdout.splitlines()
+
+
+# The unit.
+
+
+def test_the_installed_unit_is_what_systemd_takes(home: Home, tmp_path: Path) -> None:
+    home.install()
+    assert verify(home.unit, home.env, tmp_path) == []
+    keys = service(home.unit)
+    assert (keys["Type"], keys["NotifyAccess"]) == ("notify", "main")
+    assert keys["Restart"] == "on-failure"
+    assert keys["KillMode"] == "mixed", "workers would be told to stop before their answers ended"
+    assert keys["ExecStart"] == "%h/.local/bin/ov-server"
+    assert keys["EnvironmentFile"] == "-%h/.config/ov-llm-server/ov-server.env"
+
+
+def test_the_unit_waits_longer_than_answers_take_to_end() -> None:
+    keys = service(ROOT / "ov-server.service")
+    grace = Settings.model_fields["stop_grace_s"].default
+    assert int(keys["TimeoutStopSec"]) > grace + 30
+    assert int(keys["WatchdogSec"]) > 0
+
+
+def test_the_unit_needs_no_privileges_and_keeps_the_gpu_and_the_compiler() -> None:
+    keys = service(ROOT / "ov-server.service")
+    assert not NEEDS_NAMESPACES & keys.keys()
+    assert "MemoryDenyWriteExecute" not in keys
+    assert keys["NoNewPrivileges"] == "yes"
+
+
+def test_no_path_of_any_one_user_is_in_what_is_installed() -> None:
+    for name in ("ov-server.service", "ov-server.env"):
+        text = (ROOT / name).read_text()
+        assert "/home/" not in text
+        assert str(Path.home()) not in text.replace(str(ROOT), "")
+
+
+# The wrapper that the unit calls.
+
+
+def start(home: Home, program: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program], env=home.env, cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+def test_the_server_starts_in_the_project_through_any_link(home: Home) -> None:
+    python = home.project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$PWD: $0 $*"\n')
+    python.chmod(0o755)
+    home.install()
+    link = home.home / "a link"
+    link.symlink_to(home.home / ".local" / "bin" / "ov-server")
+    for program in (link, home.project / "scripts" / "ov-server"):
+        assert start(home, program).stdout == f"{home.project}: .venv/bin/python main.py\n"
+
+
+def test_a_project_without_packages_says_what_to_call(home: Home) -> None:
+    done = start(home, home.project / "scripts" / "ov-server")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "make run" in line
+    assert str(home.project) in line
