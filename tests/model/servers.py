@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import uvicorn
+from fastapi import FastAPI
 
 import main
 from ov_server.settings import Settings
@@ -180,9 +181,9 @@ def process_server(
 class ThreadServer(Server):
     """The app under uvicorn in a thread of this process, for tests that need its engine."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, app: FastAPI | None = None):
         self.port = free_port()
-        self.app = main.create_app(settings)
+        self.app = app or main.create_app(settings)
         config = uvicorn.Config(self.app, port=self.port, log_level="warning")
         self._uvicorn = uvicorn.Server(config)
         self._runner = asyncio.Runner()

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# How the scripts talk to the server: where it is, one call, and what of its JSON they need.
+
+shopt -s inherit_errexit
+
+# The folder of the project, also through a link.
+project=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
+settings=${XDG_CONFIG_HOME:-$HOME/.config}/ov-llm-server
+python=$("$project/scripts/find-python")
+
+# OV_SERVER_URL, else this machine at PORT, which the service's settings may say.
+server_url() {
+    local port=${PORT:-}
+    if [[ -z $port && -r $settings/ov-server.env ]]; then
+        port=$(sed -n "s/^[[:space:]]*PORT=[\"']\{0,1\}\([0-9]\{1,\}\).*/\1/p" \
+            "$settings/ov-server.env" | tail -n 1)
+    fi
+    local url=${OV_SERVER_URL:-http://localhost:${port:-9000}}
+    url=${url%/}
+    printf '%s\n' "${url%/v1}"
+}
+
+# call METHOD PATH [JSON]: the body of the answer. Fails when the server refuses, with its message
+# instead, and ends the script when there is no server.
+call() {
+    local method=$1 path=$2 url answer status
+    url=$(server_url)
+    local body=()
+    [[ $# -lt 3 ]] || body=(--header 'Content-Type: application/json' --data "$3")
+    if ! answer=$(curl --silent --path-as-is --connect-timeout 5 --write-out '\n%{http_code}' \
+        --noproxy 'localhost,127.0.0.1,::1' --request "$method" "${body[@]}" -- "$url$path"); then
+        echo "${0##*/}: no server answers at $url. Start it (systemctl --user start ov-server, or" \
+            "make run), or say where it is with OV_SERVER_URL." >&2
+        exit 3
+    fi
+    status=${answer##*$'\n'}
+    answer=${answer%$'\n'*}
+    if [[ $status == 200 ]]; then
+        printf '%s\n' "$answer"
+    else
+        answers error "$status" <<<"$answer"
+        return 1
+    fi
+}
+
+# act NAME ACTION [JSON]: load, unload or pin a model.
+act() {
+    local name=$1 action=$2
+    shift 2
+    call POST "/v1/models/$(answers path "$name")/$action" "$@"
+}
+
+# The models that there are, a line each: name, state, pinned or free, aliases; tabs between.
+models() {
+    local list
+    if list=$(call GET /v1/models); then
+        answers models <<<"$list"
+    else
+        [[ -z $list ]] || echo "${0##*/}: $list" >&2
+        return 1
+    fi
+}
+
+# loading NAME ACTION: loads or pins a model and says in a line how that went.
+loading() {
+    local said status=0
+    said=$(act "$1" "$2") || status=$?
+    case $status in
+        0) printf '%-40s %s\n' "$1" "$(answers load <<<"$said")" ;;
+        1) printf '%-40s failed: %s\n' "$1" "$said" ;;
+        *) exit "$status" ;;
+    esac
+    return "$status"
+}
+
+answers() {
+    "$python" -I -S "$project/scripts/lib/answers.py" "$@"
+}
