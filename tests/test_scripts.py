@@ -128,6 +128,12 @@ def test_named_models_are_loaded_and_one_that_fails_is_said(desk: Desk) -> None:
     assert desk.loaded() == ["a", "org/model:1"]
 
 
+def test_that_nothing_is_loaded_is_said(desk: Desk) -> None:
+    done = desk.warm("nobody")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "Loaded now: nothing"
+
+
 @pytest.mark.parametrize("script", ["ov-warm-models", "ov-load-profile"])
 def test_help_is_given_without_a_server(desk: Desk, script: str) -> None:
     done = desk.run(script, "--help", PORT="1")

@@ -7,6 +7,10 @@ shopt -s inherit_errexit
 project=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
 settings=${XDG_CONFIG_HOME:-$HOME/.config}/ov-llm-server
 python=$("$project/scripts/find-python")
+if ! command -v curl >/dev/null; then
+    echo "${0##*/} needs curl: sudo apt install curl" >&2
+    exit 1
+fi
 
 # OV_SERVER_URL, else this machine at PORT, which the service's settings may say.
 server_url() {
