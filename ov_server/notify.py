@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-_SEND_LIMIT_S = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
@@ -23,14 +21,15 @@ class Supervisor:
     watchdog_s: float | None = None
     """It ends the process after so many seconds without a beat."""
 
-    def tell(self, *lines: str) -> None:
-        """Sends assignments such as READY=1. What can't be sent is logged, and no error: the
-        server's work does not depend on who started it."""
+    def tell(self, *lines: str, wait_s: float = 1) -> None:
+        """Sends assignments such as READY=1; where the manager is behind with reading, it waits
+        for it. What can't be sent is logged, and no error: the server's work does not depend on who
+        started it."""
         if self.address is None:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(_SEND_LIMIT_S)
+                sender.settimeout(wait_s)
                 sender.sendto("\n".join(lines).encode(), self.address)
         except OSError as error:
             log.warning("systemd can't be told %s: %s", lines[0], error.strerror or error)
@@ -55,7 +54,8 @@ _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 class Heart:
     """Beats on the event loop, twice in the time that the watchdog allows, and so only while the
-    loop runs. `ill` says why there should be no beat. Without a watchdog there is no timer."""
+    loop runs, which it never holds up: another beat comes. `ill` says why there should be no beat.
+    Without a watchdog there is no timer."""
 
     def __init__(
         self, supervisor: Supervisor, status: Callable[[], str], ill: Callable[[], str | None]
@@ -74,9 +74,9 @@ class Heart:
         loop.call_later(seconds, self._beat, loop, seconds)
         if (why := self._ill()) is None:
             self._stopped = False
-            self._supervisor.tell("WATCHDOG=1", f"STATUS={self._status()}")
+            self._supervisor.tell("WATCHDOG=1", f"STATUS={self._status()}", wait_s=0)
             return
         if not self._stopped:
             log.error("%s: systemd's watchdog is told no more, and restarts the server", why)
         self._stopped = True
-        self._supervisor.tell(f"STATUS={why}")
+        self._supervisor.tell(f"STATUS={why}", wait_s=0)
