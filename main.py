@@ -299,12 +299,13 @@ class Models:
             self._settle(slot)
 
     async def unload(self, name: str) -> None:
-        """Takes a model from its name, and the pin from it; what runs ends on it. Returns when the
-        memory of an idle one is free."""
+        """Takes a model and its pin from the name; returns when an idle one's memory is free."""
         entry = self._registry.find(name)
         self._pins[entry.name] = False
         slot = self._slots.get(entry.name)
-        if slot is not None and (freed := self._retire(slot)):
+        freed = None if slot is None else self._retire(slot)
+        self._changes.tell()  # its place is free, whoever is still on it
+        if freed is not None:
             await asyncio.wait({freed})
 
     def slots(self) -> dict[str, Slot]:

@@ -203,6 +203,24 @@ async def test_a_model_that_is_unloaded_while_it_loads_serves_its_waiters_and_go
     assert slots(server) == {}
 
 
+async def test_the_place_of_a_busy_model_that_was_unloaded_is_free_at_once(start: Start) -> None:
+    async with start("a", "b", max_loaded=1) as server:
+        engine = await server.engine("a")
+        gate = asyncio.Event()
+        engine.enqueue("one", gate)
+        busy = server.call(stream=True)
+        await busy.until("one")
+        waiting = server.post("/v1/models/b/load")
+        await until(lambda: "b" in slots(server))
+        await settled()
+        assert server.loader.begun == ["a"]
+        await done(server, "/v1/models/a/unload")
+        assert (await waiting.answer())[1]["state"] == "loaded"
+        gate.set()
+        await busy.until("[DONE]")
+        await soon(busy.task)
+
+
 async def test_a_model_that_fails_to_close_is_unloaded_all_the_same(server: Server) -> None:
     (await server.engine()).close_error = RuntimeError("the device is lost")
     assert (await done(server, "/v1/models/a/unload"))["state"] == "unloaded"
