@@ -52,6 +52,7 @@ def test_pinned_models_in_every_place_refuse() -> None:
     room = make_room(1, [Loaded("a", 5, 1, pinned=True)], most=1, memory=None)
     assert room.refusal
     assert "OV_MAX_LOADED" in room.refusal
+    assert 'POST /v1/models/a/pin with {"pinned": false}' in room.refusal
 
 
 def test_what_can_never_fit_is_refused_and_says_what_it_needs() -> None:
@@ -62,6 +63,8 @@ def test_what_can_never_fit_is_refused_and_says_what_it_needs() -> None:
     assert alone.refusal.startswith("it needs 9.0 GB, and OV_MEMORY_LIMIT_GB is 8: raise it")
     assert beside.refusal
     assert "beside the pinned models" in beside.refusal
+    assert "/v1/models/p/pin" in beside.refusal
+    assert "/pin" not in alone.refusal
 
 
 @given(SIZES, MODELS, MOST, MEMORY)

@@ -307,6 +307,19 @@ def test_the_server_starts_in_the_project_through_any_link(home: Home) -> None:
         assert start(home, program).stdout == f"{home.project}: .venv/bin/python main.py\n"
 
 
+def test_the_server_is_the_process_that_systemd_started(home: Home) -> None:
+    """Or NotifyAccess=main would not let it say that it is ready."""
+    python = home.project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho $$\n")
+    python.chmod(0o755)
+    with subprocess.Popen(
+        [home.project / "scripts" / "ov-server"], env=home.env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        said, _ = process.communicate()
+        assert int(said) == process.pid
+
+
 def test_a_project_without_packages_says_what_to_call(home: Home) -> None:
     done = start(home, home.project / "scripts" / "ov-server")
     assert done.returncode == 1
