@@ -117,6 +117,12 @@ def task_of(folder: Path, config: dict[str, Any]) -> str:
     raise Unfit(f"config.json ({', '.join(kinds) or 'no architectures'}) tells no task: say --task")
 
 
+def task_of_export(folder: Path) -> str:
+    """The same of an OpenVINO folder, which may have no config.json."""
+    config = folder / "config.json"
+    return task_of(folder, _json(config)) if config.is_file() else "text-generation-with-past"
+
+
 def _whole_download(folder: Path) -> None:
     mark = _json(folder / MARK) if (folder / MARK).is_file() else {}
     if mark.get("whole") is False or (not mark and _broke_off(folder / ".cache")):
@@ -214,7 +220,7 @@ def _chats(folder: Path) -> bool:
 def main(folder: str, task: str = "") -> None:
     try:
         if folder == "--task":
-            facts: tuple[object, ...] = (task_of(Path(task), _json(Path(task) / "config.json")),)
+            facts: tuple[object, ...] = (task_of_export(Path(task)),)
         else:
             facts = look(Path(folder), task)
     except Unfit as unfit:
