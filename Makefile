@@ -51,7 +51,7 @@ test-fast: $(VENV)/dev.stamp
 	$(PYTHON) -m pytest --ignore=tests/model
 
 test-convert: $(VENV)/dev.stamp .venv-convert/stamp $(DOWNLOAD)
-	$(PYTHON) -m pytest tests/convert
+	$(PYTHON) -m pytest tests/exports
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
@@ -85,7 +85,7 @@ convert-env: .venv-convert/stamp
 	@rm -rf .venv-convert
 	@mv .venv-convert.part .venv-convert
 
-$(DOWNLOAD): tests/convert/hffolder.py .venv-convert/stamp | $(VENV)/dev.stamp
+$(DOWNLOAD): tests/exports/hffolder.py .venv-convert/stamp | $(VENV)/dev.stamp
 	@echo "Making the embedded model into a Hugging Face folder, $@ ..."
 	@mkdir -p $(@D)
 	@file=$$($(PYTHON) -c 'import ov_server.modelfiles as m; print(m.embedded_model())') && \

@@ -4,7 +4,6 @@ instant what an export leaves behind, or fails as exports do.
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from .terminal import Terminal
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "scripts" / "ov-convert-model"
 LLAMA = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16"}
-BOUND_S = 60
 
 
 def safetensors(shapes: dict[str, list[int]]) -> bytes:
@@ -50,25 +48,28 @@ class House:
 
     home: Path
     env: dict[str, str] = field(default_factory=dict)
+    bound_s: float = 60
 
     def __post_init__(self) -> None:
         self.source = self.home / "models"
         self.out = self.source / "converted_models"
         self.og = self.source / "og_models"
         self.source.mkdir(parents=True, exist_ok=True)
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
+        if "OV_CONVERT_ENV" not in self.env:
+            own["OV_CONVERT_ENV"] = str(self._stand_in())
+        self.env = own | self.env
+
+    def _stand_in(self) -> Path:
+        """An environment whose optimum-cli is the stand-in, and whose hf is the real one."""
         programs = self.home / "convert-env" / "bin"
         programs.mkdir(parents=True)
+        text = Path(__file__).with_name("standin.py").read_text()
         standin = programs / "optimum-cli"
-        shutil.copy(Path(__file__).with_name("standin.py"), standin)
-        standin.write_text(standin.read_text().replace("#!python", f"#!{sys.executable}"))
+        standin.write_text(text.replace("#!python", f"#!{sys.executable}"))
         standin.chmod(0o755)
         (programs / "hf").symlink_to(Path(sys.executable).with_name("hf"))
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.home),
-            "OV_CONVERT_ENV": str(programs.parent),
-            **self.env,
-        }
+        return programs.parent
 
     def model(self, name: str, config: dict[str, Any] | None = None) -> Path:
         return model(self.source / name, config)
@@ -83,7 +84,7 @@ class House:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=BOUND_S,
+            timeout=self.bound_s,
             check=False,
         )
 
@@ -118,7 +119,8 @@ class House:
         """The conversions that are under a final name, each of which has to be whole."""
         records = []
         for folder in sorted(self.out.glob("*/task-*")):
-            assert (folder / "openvino_model.bin").read_text() == "weights"
+            assert (folder / "openvino_model.bin").stat().st_size
+            assert (folder / "openvino_tokenizer.xml").is_file()
             records.append(json.loads((folder / "conversion.json").read_text()))
         return records
 

@@ -1,14 +1,15 @@
 """A download becomes a model that answers by its name, while the server runs."""
 
-import json
+import shutil
 from pathlib import Path
 
 import pytest
+from converter.house import House
 from model.clients import asking
-from model.servers import ProcessServer
+from model.servers import ROOT, ProcessServer
 
-from .conftest import House
-
+DOWNLOAD = ROOT / ".cache" / "SmolLM2-135M-Instruct"
+"""What `make test-convert` makes: a Hugging Face folder of the embedded model's weights."""
 TASK = "text-generation-with-past"
 
 
@@ -23,22 +24,24 @@ def test_a_download_answers_by_its_new_name(
     house: House, server: ProcessServer, form: str, share: float
 ) -> None:
     name = f"smollm2-{form}"
-    download = house.download(f"SmolLM2 {form}")
+    download = Path(shutil.copytree(DOWNLOAD, house.source / f"SmolLM2 {form}"))
     original = sizes(download)
     question = {**asking("What is the capital of France?", temperature=0), "model": name}
     assert server.post(question).status_code == 404
 
-    house.convert("--name", name, "--weight-format", form, str(download))
+    done = house.call("--name", name, "--weight-format", form, download.name)
+    assert done.returncode == 0, done.stdout
+    assert "It says: " in done.stdout
 
     answer = server.post(question).json()
     assert answer["model"] == name
     assert "Paris" in answer["choices"][0]["message"]["content"]
-    folder = house.converted / name / f"task-{TASK}__wf-{form}"
-    made = sizes(folder)
-    assert made["openvino_model.bin"] < share * original["model.safetensors"]
-    record = json.loads((folder / "conversion.json").read_text())
+    folder = house.out / name / f"task-{TASK}__wf-{form}"
+    assert sizes(folder)["openvino_model.bin"] < share * original["model.safetensors"]
+    [record] = [record for record in house.records if record["name"] == name]
     assert record["weight_format"] == form
-    entry = json.loads(house.registry.read_text())["models"][name]
-    assert (house.registry.parent / entry["path"]).samefile(folder)
+    assert record["versions"]["openvino"].startswith("20")
+    assert (house.out / house.registry[name]["path"]).samefile(folder)
     assert not download.exists()
-    assert sizes(house.originals / download.name) == original
+    assert sizes(house.og / download.name) == original
+    assert house.left_behind == []
