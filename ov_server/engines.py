@@ -33,7 +33,7 @@ from .core import (
     Usage,
 )
 from .detokenizer import Detokenizer, partial_tokens, visible
-from .entries import Entry
+from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job
 from .markup import START, Reading
@@ -58,6 +58,11 @@ def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEng
 
     Raises LoadFailed with the runtime's reason.
     """
+    if entry.task not in CHAT_TASKS:
+        raise LoadFailed(
+            f"The model '{entry.name}' is for {entry.task}, and this version of the server runs "
+            "models that chat. If it is one, correct its task in the registry."
+        )
     device, warning = choose_device(entry.device or settings.device)
     try:
         path = openvino_folder(files, settings.cache_dir)

@@ -21,7 +21,8 @@ from .settings import DeviceName
 from .toolformats import FORMATS
 
 VERSION = 1
-CHAT_TASKS = ("text-generation", "text-generation-with-past", "image-text-to-text")
+CHAT_TASKS = ("text-generation", "text-generation-with-past")
+"""What this version has an engine for; models for others are listed."""
 
 
 class Defaults(Parameters):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from . import __version__
 from .core import Engine, EngineStats
-from .entries import Entry, RegistryState
+from .entries import CHAT_TASKS, Entry, RegistryState
 from .errors import LoadFailed, said
 from .modelfiles import ModelFiles, context_length, glance, inspect
 from .slots import Slot
@@ -139,6 +139,7 @@ class Status:
             "size": None,
             "weight_format": entry.weight_format,
             "aliases": entry.aliases,
+            "capabilities": ["chat"] if entry.task in CHAT_TASKS else [],
         }
         try:
             files = inspect(entry.path)

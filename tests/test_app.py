@@ -122,6 +122,17 @@ async def test_the_entrys_defaults_reach_the_engine(start: Start) -> None:
         assert (sampling.temperature, sampling.top_k) == (0.9, 5)
 
 
+@pytest.mark.parametrize("task", ["feature-extraction", "image-text-to-text"])
+async def test_a_model_of_another_task_is_listed_and_does_not_chat(start: Start, task: str) -> None:
+    async with start("a", "b", keys={"a": {"task": task}}) as server:
+        cards = (await server.http.get("/v1/models")).json()["data"]
+        assert [card["capabilities"] for card in cards] == [[], ["chat"]]
+        answer = await server.chat(model="a")
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "model"
+        assert f"is for {task}" in answer.json()["error"]["message"]
+
+
 # Bad input.
 
 

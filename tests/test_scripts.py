@@ -117,6 +117,12 @@ def test_all_models_are_loaded_and_each_has_a_line(desks: Open) -> None:
     assert last == "Loaded now: b, org/model:1"
 
 
+def test_models_of_other_tasks_are_left_out(desks: Open) -> None:
+    desk = desks("a", "b", keys={"a": {"task": "feature-extraction"}})
+    assert desk.warm().returncode == 0
+    assert desk.loader.begun == ["b"]
+
+
 def test_named_models_are_loaded_and_one_that_fails_is_said(desk: Desk) -> None:
     desk.loader.errors["b"] = LoadFailed("no such layer")
     done = desk.warm("org/model:1", "b", "no body?", "../x", "a")

@@ -1,8 +1,8 @@
 """What the scripts need of the server's JSON. With the standard library alone.
 
-`answers.py models`: the list of models (standard input), a line each: name, state, pinned or not,
-and its aliases, between tabs. `load`: seconds and memory of a loaded model's card. `error STATUS`:
-the message of a refusal. `path NAME`: a name as a part of an address.
+`answers.py models`: the models that the server can load (standard input), a line each: name,
+state, pinned or not, and its aliases, between tabs. `load`: seconds and memory of a loaded model's
+card. `error STATUS`: the message of a refusal. `path NAME`: a name as a part of an address.
 """
 
 import json
@@ -18,7 +18,8 @@ def main(what: str, *more: str) -> None:
     if what == "models":
         for card in json.loads(text)["data"]:
             pinned = "pinned" if card["pinned"] else "free"
-            print(card["id"], card["state"], pinned, *card["aliases"], sep="\t")
+            if card["capabilities"]:
+                print(card["id"], card["state"], pinned, *card["aliases"], sep="\t")
     elif what == "load":
         card = json.loads(text)
         print(f"{card['seconds']:8.1f} s {card['memory_mb']:7} MB")

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from converter.house import House
 
-from ov_server.modelfiles import embedded_model
+from ov_server.engines import load_engine
+from ov_server.entries import Entry
+from ov_server.errors import LoadFailed
+from ov_server.modelfiles import embedded_model, inspect
 from ov_server.pipelines import load_tokenizer
+from ov_server.settings import Settings
 from ov_server.tinymodel import write
 
 
@@ -92,3 +96,9 @@ def test_models_are_registered_where_they_are(
     assert house.call("--yes", "--remove", "as-ir").returncode == 0
     assert (converted / "openvino_model.xml").is_file()
     assert set(house.registry) == {"small"}
+
+
+def test_a_model_of_another_task_is_not_loaded_as_one_that_chats(converted: Path) -> None:
+    entry = Entry(name="a", path=converted, task="feature-extraction")
+    with pytest.raises(LoadFailed, match="is for feature-extraction"):
+        load_engine(entry, inspect(converted), Settings())
