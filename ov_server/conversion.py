@@ -25,8 +25,12 @@ def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
     """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
     if not files.is_gguf:
         return files.path
-    made = cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
-    return cache.folder(made, lambda folder: _convert_gguf(files, folder))
+    return cache.folder(kept_at(files, cache_dir), lambda folder: _convert_gguf(files, folder))
+
+
+def kept_at(files: ModelFiles, cache_dir: Path) -> Path:
+    """Where a GGUF file's conversion is, once it has been made."""
+    return cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
 
 
 def _convert_gguf(files: ModelFiles, folder: Path) -> None:

@@ -96,6 +96,11 @@ def choose_device(asked: str) -> tuple[str, str | None]:
     )
 
 
+def devices() -> dict[str, str]:
+    """OpenVINO's devices, each with its maker's name."""
+    return {device: device_name(device) for device in ov.Core().available_devices}
+
+
 def device_name(device: str) -> str:
     """The maker's name of a device. Loads its plugin, as the first model would."""
     try:

@@ -91,14 +91,19 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"OV_{str(p['loc'][0]).upper()}={p['input']!r}: {p['msg']}" for p in error.errors()
-        ]
         raise SystemExit(
             "ov-llm-server does not start, because of its settings:\n  "
-            + "\n  ".join(lines)
+            + "\n  ".join(bad_values(error).values())
             + "\nMend them in the environment or in ov-server.env; README.md lists every setting."
         ) from None
+
+
+def bad_values(error: ValidationError) -> dict[str, str]:
+    """By the variable's name: its value, and what is wrong with it."""
+    return {
+        (name := f"OV_{str(p['loc'][0]).upper()}"): f"{name}={p['input']!r}: {p['msg']}"
+        for p in error.errors()
+    }
 
 
 def misspelt() -> list[str]:

@@ -1,0 +1,38 @@
+"""Who answers at a port. Standard library.
+
+`port.py HOST PORT` prints `closed`; `other` and what speaks there; or `ours` with status and
+version of our server, and a line `reason` for each reason of a degraded one; tabs between.
+"""
+
+import json
+import socket
+import sys
+from http.client import HTTPConnection, HTTPException
+
+_PATIENCE_S = 10
+
+
+def main(host: str, port: str) -> None:
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+    connection = HTTPConnection(everywhere.get(host, host), int(port), timeout=_PATIENCE_S)
+    try:
+        connection.connect()
+    except (OSError, socket.gaierror):
+        print("closed")
+        return
+    lines: list[tuple[str, ...]]
+    try:
+        connection.request("GET", "/health")
+        health = json.loads(connection.getresponse().read(1_000_000))
+        reasons = [("reason", " ".join(reason.split())) for reason in health["reasons"]]
+        lines = [("ours", health["status"], health["version"]), *reasons]
+    except TimeoutError:
+        lines = [("other", f"it says nothing for {_PATIENCE_S} s")]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        lines = [("other", "it is no ov-llm-server")]
+    for line in lines:
+        print(*line, sep="\t")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
