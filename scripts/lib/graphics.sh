@@ -64,10 +64,11 @@ check_gpu() { # FOLDER OF ITS PCI DEVICE
 }
 
 row_of() { # ID: generation, kind of driver, name
-    local line pattern
+    local line pattern patterns
     while IFS= read -r line; do
         [[ $line != '#'* ]] || continue
-        for pattern in ${line##*: }; do
+        read -ra patterns <<<"${line##*: }"
+        for pattern in "${patterns[@]}"; do
             # shellcheck disable=SC2053  # a pattern
             if [[ $1 == $pattern ]]; then
                 printf '%s\n' "$line"
