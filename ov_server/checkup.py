@@ -1,8 +1,9 @@
 """What ov-doctor asks of the package, as lines for a shell: settings, devices, the registry and its
 entries' files. Loads no model and changes nothing.
 
-`python -m ov_server.checkup settings | devices | registry | model [NAME]` prints lines with tabs:
-`is NAME VALUE`, or a finding: `ok TEXT`, `note TEXT REMEDY`, `bad TEXT REMEDY`.
+`python -m ov_server.checkup files SETTINGS | devices | model [NAME]` prints lines with tabs:
+`is NAME VALUE`, or a finding: `ok TEXT`, `note TEXT REMEDY`, `bad TEXT REMEDY`. `files` tells of
+the settings, and behind a line `--` of the registry.
 """
 
 import logging
@@ -37,9 +38,15 @@ def _settings() -> tuple[Settings, dict[str, str]]:
         return Settings(), bad
 
 
-def settings(file: str) -> Iterator[Line]:
-    """The settings; `file` is where they are mended."""
+def files(file: str) -> Iterator[Line]:
+    """The settings, which are mended in `file`, and the registry."""
     read, bad = _settings()
+    yield from _told(read, bad, file)
+    yield ("--",)
+    yield from _registry(read)
+
+
+def _told(read: Settings, bad: dict[str, str], file: str) -> Iterator[Line]:
     for said in bad.values():
         yield "bad", f"the server does not start: {said}", f"${{EDITOR:-nano}} {quote(file)}"
     for said in misspelt():
@@ -57,9 +64,8 @@ def devices() -> Iterator[Line]:
     return (("is", name, said) for name, said in engines.devices().items())
 
 
-def registry() -> Iterator[Line]:
+def _registry(read: Settings) -> Iterator[Line]:
     """The file, its entries, and the files of those."""
-    read, _ = _settings()
     file = RegistryFile(read.registry_path)
     edit = f"${{EDITOR:-nano}} {quote(str(file.path))}"
     if file.error:
@@ -77,12 +83,12 @@ def registry() -> Iterator[Line]:
     pinned = 0
     for entry in entries:
         try:
-            files = _whole(entry)
+            found = _whole(entry)
         except LoadFailed as error:
             yield "bad", f"{entry.name}: {error.message}", _again(entry, read.model_path)
         else:
-            whole.append(files.size)
-            pinned += size_of(entry, files, read) if entry.pinned else 0
+            whole.append(found.size)
+            pinned += size_of(entry, found, read) if entry.pinned else 0
     if not entries and not file.state.mistakes:
         yield "ok", f"no model is registered: {EMBEDDED_NAME}, which comes along, answers"
     elif whole:
@@ -157,7 +163,7 @@ def model(name: str = "") -> Iterator[Line]:
 
 def main(command: str, *words: str) -> None:
     logging.disable()
-    commands = {"settings": settings, "devices": devices, "registry": registry, "model": model}
+    commands = {"files": files, "devices": devices, "model": model}
     for line in commands[command](*words):
         parts = ("".join(c if c.isprintable() else "?" for c in str(part)) for part in line)
         sys.stdout.write("\t".join(parts) + "\n")

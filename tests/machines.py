@@ -127,6 +127,7 @@ class Machine:
         for name in ASKED:
             self._program(self.bin / name, STAND_IN)
         self._program(self.bin / "df", DISK)
+        self._program(self.bin / "python3", '#!/bin/sh\nexec {python} "$@"\n')
         self.answer("df", "60000")
         self.answer("devices", "is\tCPU\tIntel(R) Core(TM) i7\nis\tGPU\tIntel(R) UHD Graphics 630")
         self.says("CPU", "The capital of France is Paris.")

@@ -174,9 +174,7 @@ def run(name: str, *arguments: str) -> str:
 def test_the_current_driver_on_an_old_gpu_is_broken(machine: Machine) -> None:
     machine.without_gpu_driver()
     machine.answer(DPKG, "installed intel-opencl-icd 25.31.34666.3")
-    (machine.vendors / "intel.icd").write_text(
-        "/usr/lib/libigdrcl.so\n"
-    )
+    (machine.vendors / "intel.icd").write_text("/usr/lib/libigdrcl.so\n")
     (machine.root / "usr/lib/libigdrcl.so").touch()
     page = machine.ask()
     found = page.find("BAD", "25.31.34666.3 serves Gen12 and newer, not Gen9.5")
@@ -328,9 +326,12 @@ def test_a_runtime_that_does_not_work_is_broken(machine: Machine) -> None:
 
 def rows() -> list[tuple[str, str, list[str]]]:
     """Generation, driver, ids."""
-    text = (LIB / "intel-gpus.txt").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return [(*line.split(" ", 2)[:2], line.split(": ")[1].split()) for line in lines]
+    found = []
+    for line in (LIB / "intel-gpus.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            generation, driver, named = line.split(" ", 2)
+            found.append((generation, driver, named.split(": ")[1].split()))
+    return found
 
 
 def test_every_gpu_stands_in_one_row() -> None:

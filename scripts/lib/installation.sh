@@ -89,7 +89,7 @@ check_start() { # of the machine
 check_port() {
     local host=${HOST:-} port=${PORT:-9000} answer what status
     if [[ ! $port =~ ^[0-9]{1,5}$ ]] || ((10#$port < 1 || 10#$port > 65535)); then
-        bad "PORT=$port is no port" "\${EDITOR:-nano} $settings_file   # a number from 1 to 65535"
+        bad "PORT=$port is no port" "$edit_settings   # a number from 1 to 65535"
         return
     elif [[ -z $python ]]; then
         skipped "port $port, without a Python"
@@ -105,7 +105,7 @@ check_port() {
                 bad "the server on port $port is degraded: $status" "journalctl --user -u ov-server -n 30   # tells more"
             fi ;;
             other) bad "port $port: something answers there, but $status" \
-                "ss -ltnp 'sport = :$port'   # tells who; else: echo PORT=9001 >> $settings_file" ;;
+                "ss -ltnp 'sport = :$port'   # tells who; else: echo PORT=9001 >> $(printf %q "$settings_file")" ;;
             closed) if [[ $state == active ]]; then
                 bad "the service is active, and nobody answers on port $port" "journalctl --user -u ov-server -n 30   # tells where it listens"
             else

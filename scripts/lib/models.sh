@@ -25,7 +25,7 @@ check_settings() {
     group "Settings"
     local line name
     for line in "${complaints[@]}"; do
-        note "$settings_file: $line" "\${EDITOR:-nano} $settings_file"
+        note "$settings_file: $line" "$edit_settings"
     done
     while read -r name; do
         [[ ! -v $name || $said_there == *" $name "* ]] || differing+=("$name")
@@ -35,20 +35,20 @@ check_settings() {
     fi
     if [[ -r $settings_file ]]; then ok "read: $settings_file"; fi
     if ((installed)); then
-        ask settings "$settings_file"
+        ask files "$settings_file"
+        report <<<"${answer%%$'\n--\n'*}"
+        registry_says=${answer##*$'\n--\n'}
     else
         skipped "the values, without the server's packages"
     fi
 }
 
-ask() { # COMMAND ARGUMENT...: of ov_server.checkup
-    local said
-    if said=$(package checkup "$@" 2>&1); then
-        report <<<"$said"
-    else
+ask() { # COMMAND ARGUMENT...: of ov_server.checkup; sets answer
+    if ! answer=$(package checkup "$@" 2>&1); then
         installed=0
-        bad "the server's packages do not work: $(tail -n 1 <<<"$said")" \
+        bad "the server's packages do not work: $(tail -n 1 <<<"$answer")" \
             "rm -rf $quoted/.venv; make -C $quoted install"
+        answer=""
     fi
 }
 
@@ -105,7 +105,7 @@ check_devices() {
 check_registry() {
     group "Models"
     if ((installed)); then
-        ask registry
+        report <<<"$registry_says"
     else
         skipped "the registry and its models, without the server's packages"
     fi
@@ -160,7 +160,7 @@ check_memory() { # MB OF THE MACHINE
     pinned=$((pinned / 1000000))
     said="memory: $(gigabytes "$1")"
     if ((limit > $1)); then
-        note "$said, and OV_MEMORY_LIMIT_GB=${facts[memory_limit_gb]} allows more" "\${EDITOR:-nano} $settings_file"
+        note "$said, and OV_MEMORY_LIMIT_GB=${facts[memory_limit_gb]} allows more" "$edit_settings"
     elif ((pinned > (limit > 0 ? limit : $1 * 9 / 10))); then
         bad "$said, and pinned models alone need $(gigabytes "$pinned")$( ((!limit)) || printf ' of %s that they may have' "$(gigabytes "$limit")")" \
             "\${EDITOR:-nano} $(printf %q "${facts[registry_path]}")   # \"pinned\": false"
@@ -177,6 +177,7 @@ check_generation() {
         return
     fi
     ask model "$model_asked"
+    report <<<"$answer"
     [[ -n ${facts[model_path]:-} ]] || return 0
     scratch=$(mktemp -d)
     # shellcheck disable=SC2064  # now: it is local
