@@ -10,7 +10,9 @@ check_packages() {
     else
         bad "Python 3.11 or newer is not there" "sudo apt install python3 python3-venv   # Debian 12, Ubuntu 24.04 and newer"
     fi
-    if [[ ! -e $project/.venv/bin/python ]]; then
+    if [[ -d $project/.venv && ! -e $project/.venv/bin/python ]]; then
+        bad "the Python that the server's packages are for is gone" "rm -rf $quoted/.venv; make -C $quoted run"
+    elif [[ ! -e $project/.venv/bin/python ]]; then
         bad "the server's packages are not installed" "make -C $quoted run"
     elif ! said=$("$project/.venv/bin/python" -I "$lib/packages.py" "$project/requirements.lock" 2>&1); then
         bad "the server's packages are not those of requirements.lock: $(tail -n 1 <<<"$said")" \
