@@ -250,7 +250,7 @@ export_model() { # sets command
     reason="optimum-cli failed: $(last_words)"
     ((status != 137)) || reason="the export was killed, probably because the memory was full: close other programs, or take a smaller model"
     if grep -Fqs "No space left on device" -- "$heard"; then reason="the disk is full: make room in $out"; fi
-    if grep -Fqs "trust_remote_code" -- "$heard"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
+    if grep -Fqs "trust_remote_code=True" -- "$heard"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
     return 1
 }
 
