@@ -85,8 +85,8 @@ def inspect(path: Path) -> ModelFiles:
                 )
         elif not path.is_dir():
             raise LoadFailed(
-                f"There is no model at '{path.name}'. Put it there, or correct its path in the "
-                "registry or in OV_MODEL_PATH."
+                f"There is no model at '{path.parent.name}/{path.name}'. Put it there, or correct "
+                "its path in the registry or in OV_MODEL_PATH."
             )
         else:
             files, form = [], "ir"
@@ -96,6 +96,11 @@ def inspect(path: Path) -> ModelFiles:
                     "Convert the model again, or correct its path in the registry."
                 )
             files = [f for f in path.iterdir() if f.is_file()]
+            if not (path / "openvino_tokenizer.xml").is_file():
+                raise LoadFailed(
+                    f"The model folder '{path.name}' holds no openvino_tokenizer.xml. "
+                    "Convert the model again."
+                )
         stats = [(f.name, f.stat()) for f in sorted(files)]
     except OSError as error:
         raise LoadFailed(f"The files of '{path.name}' can't be read: {error.strerror}.") from error

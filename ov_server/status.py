@@ -112,7 +112,7 @@ class Status:
             if entry.name not in engines and (why := self._broken(entry)):
                 reasons.append(f"{entry.name}: {why}")
             elif not os.path.exists(entry.path):
-                reasons.append(f"{entry.name}: there is no model at '{entry.path.name}'")
+                reasons.append(f"{entry.name}: there is no model at '{entry.path}'")
         return reasons
 
     def _broken(self, entry: Entry) -> str | None:

@@ -478,6 +478,7 @@ def model_folder(parent: Path, name: str, *, weights: int = 100, context: int = 
     folder.mkdir(parents=True, exist_ok=True)
     put(folder / "openvino_model.xml", "<net/>")
     put(folder / "openvino_model.bin", "w" * weights)
+    put(folder / "openvino_tokenizer.xml", "<net/>")
     put(folder / "config.json", json.dumps({"max_position_embeddings": context}))
     return folder
 

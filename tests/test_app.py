@@ -908,7 +908,7 @@ async def test_health_names_a_model_that_is_not_on_disk(server: Server) -> None:
     shutil.rmtree(server.folder / "a")
     health = (await server.http.get("/health")).json()
     assert health["status"] == "degraded"
-    assert health["reasons"] == ["a: there is no model at 'a'"]
+    assert health["reasons"] == [f"a: there is no model at '{server.folder / 'a'}'"]
 
 
 @pytest.mark.parametrize(

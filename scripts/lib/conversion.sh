@@ -6,7 +6,7 @@
 # beside it, which is locked as long as a process works on it; what has no such process is removed by
 # the next run.
 
-child="" work="" held="" heard="" reason=""
+child="" work="" held="" heard="" reason="" working=""
 
 say() { # LINE...: to the terminal, which may have gone, and to the log
     printf '%s\n' "$@" 2>/dev/null || true
@@ -22,8 +22,12 @@ shown() { # NAME: safe for a terminal
 }
 
 gigabytes() { # BYTES
-    local tenths=$(($1 / 100000000))
-    if ((tenths)); then printf '%d.%d GB' $((tenths / 10)) $((tenths % 10)); else printf '%d MB' $(($1 / 1000000)); fi
+    local tenths=$((($1 + 50000000) / 100000000))
+    if ((tenths < 10)); then
+        printf '%d MB' $((($1 + 500000) / 1000000))
+    else
+        printf '%d.%d GB' $((tenths / 10)) $((tenths % 10))
+    fi
 }
 
 size_in() { # FORMAT WEIGHTS: bytes of so many weights
@@ -31,6 +35,8 @@ size_in() { # FORMAT WEIGHTS: bytes of so many weights
     case $1 in fp32) percent=400 ;; fp16) percent=200 ;; int8) percent=110 ;; int4) percent=75 ;; esac
     printf '%d' $(($2 * percent / 100))
 }
+
+worked_on="another ov-convert-model works on it now"
 
 # Names.
 
@@ -101,29 +107,36 @@ download() { # ORG/NAME FOLDER
             ! grep -Fqs "Returning existing local_dir" -- "$heard"; then
             break
         fi
-        if grep -Eiqs "Repository ?Not ?Found|Gated ?Repo|Remote ?Entry ?Not ?Found|Client error '40[134]" -- "$heard"; then
+        if grep -Eiqs "Repository ?Not ?Found|Gated ?Repo|Access denied|Entry ?Not ?Found|File not found|Client error '40[134]" -- "$heard"; then
             reason="the hub does not give it ($(last_words)): correct its name; a gated one needs your consent on its page, and ${environment@Q}/bin/hf auth login"
             forget_empty "$2"
             return 1
         fi
         reason="its download broke off ($(last_words)): call the same again, and it goes on where it stopped"
-        ((try < 6)) || return 1
+        if grep -Eqs "ConnectError|Connection refused|Name or service not known|Temporary failure in name|Network is unreachable|client has been closed" -- "$heard"; then
+            reason="the hub can't be reached (${HF_ENDPOINT:-see hf env}): look at the network, and call the same again"
+        fi
+        if ((try == 6)); then
+            forget_empty "$2"
+            return 1
+        fi
         say "The download broke off, and goes on in $((try * 2)) s."
         sleep $((try * 2))
     done
     printf '{"repo": "%s", "whole": true}\n' "$1" >"$2/$download_mark"
 }
 
-forget_empty() { # FOLDER: nothing of it has come
-    local files=("$1"/*)
-    ((${#files[@]})) || rm -rf -- "$1"
+forget_empty() { # FOLDER: where nothing of it has come
+    local files=("$1"/*) parts
+    parts=$(find "$1/.cache" -name '*.incomplete' -size +0 2>/dev/null) || true
+    [[ ${#files[@]} -gt 0 || -n $parts ]] || rm -rf -- "$1"
 }
 
 # One conversion.
 
 ready_to_convert() {
     [[ -x $environment/bin/optimum-cli && -x $environment/bin/hf ]] ||
-        die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env"
+        die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env${OV_CONVERT_ENV:+, and unset OV_CONVERT_ENV}"
     ((!verify)) || [[ -x $project/.venv/bin/python ]] ||
         die "The server's packages are not installed, and conversions are checked with them. Install them with: make -C ${project@Q} run, or leave the check out with --no-verify"
     mkdir -p -- "$out/.logs" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
@@ -141,7 +154,9 @@ leave() { # at the end, however it comes, but for kill -9
     if [[ -n $child ]]; then
         kill -TERM -- "-$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
-        failed+=("stopped: what was in work is left as it was")
+    fi
+    if [[ -n $working ]]; then
+        failed+=("$working: stopped; the next run goes on with it")
         summary
     fi
     end_work
@@ -195,6 +210,7 @@ alone() { # COMMAND...: while no other ov-convert-model begins anything
 sweep() { # what runs that were killed have left
     local folder
     for folder in "$out"/.converting-*/; do flock -n "$folder/lock" rm -rf -- "$folder" || true; done
+    find "$out/.logs" -name '*.last' -mmin +1440 -delete 2>/dev/null || true
 }
 
 begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
@@ -203,7 +219,7 @@ begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or u
 
 prepare_work() {
     if being_made source "$1"; then
-        reason="another ov-convert-model works on it now"
+        reason=$worked_on
         return 1
     elif [[ ! -d $1 ]]; then
         reason="it is gone: another ov-convert-model has converted it"
@@ -256,7 +272,8 @@ export_model() { # sets command
 
 last_words() {
     local line
-    line=$(grep -v '^[[:space:]]*$' -- "$heard" | tail -n 1)
+    # without colours, and without what hf says of itself
+    line=$(sed $'s/\e\\[[0-9;]*m//g' -- "$heard" | grep -v -e '^[[:space:]]*$' -e '^Set HF_DEBUG' -e '^Hint: ' | tail -n 1)
     printf '%s' "${line:-it said nothing}"
 }
 
@@ -293,13 +310,16 @@ finish() { # FOLDER NAME TARGET TASK FORMAT
     if ((!keep)) && is_ours "$1"; then move_original "$1" "$3" || return 1; fi
 }
 
-finish_earlier() { # what look_at_sources found
-    local folder name target task form_made listed
-    IFS=$'\t' read -r folder name target task form_made listed <<<"$1"
+finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, FOLDER
+    local name=${1%%$'\t'*} rest=${1#*$'\t'} task form_made listed folder target
+    task=${rest%%$'\t'*} rest=${rest#*$'\t'}
+    form_made=${rest%%$'\t'*} rest=${rest#*$'\t'}
+    listed=${rest%%$'\t'*} folder=${rest#*$'\t'}
+    target=$out/$name/task-${task}__wf-$form_made
     begin_work "$folder" fixed || return 1
     [[ $listed == yes ]] || local register=0
     finish "$folder" "$name" "$target" "$task" "$form_made" || return 1
-    finished+=("$name: was converted before, and is registered now")
+    finished+=("$name: was converted before, and is finished now")
 }
 
 is_ours() { # FOLDER: whether it lies where originals are moved from
@@ -334,24 +354,41 @@ list_models() {
     local name task format path folder facts
     say "Registered in $registry:"
     while IFS=$'\t' read -r name task format path; do
-        [[ -z $name ]] || say "  $name  ($task, $format)  $path$([[ -e $path ]] || printf '  MISSING')"
+        say "  ${name:-(none)}${name:+  ($task, $format)  $path$([[ -e $path ]] || printf '  MISSING')}"
     done <<<"$(tool registry "$registry" list)"
-    say "" "In $src:"
+    say "" "In $src, not converted:"
     find_sources
     for folder in "${folders[@]}"; do
-        if facts=$(tool source "$folder" "$task_asked"); then
+        name=$(name_of "$folder")
+        if [[ -n $name ]]; then
+            say "  $(shown "${folder##*/}")  is served as it is, as $name"
+        elif facts=$(tool source "$folder" "$task_asked"); then
             IFS=$'\t' read -r task facts _ <<<"$facts"
             say "  $(shown "${folder##*/}")  ($task, $(gigabytes "$facts"))"
         else
             say "  $(shown "${folder##*/}")  can't be converted: $facts"
         fi
     done
+    for facts in "${skipped[@]}"; do say "  $facts"; done
+    ((${#folders[@]} + ${#skipped[@]})) || say "  (none)"
+}
+
+names_of() { # PATH: the names that are registered for it
+    local name path
+    while IFS=$'\t' read -r name _ _ path; do
+        [[ ! $path -ef $1 ]] || printf '%s\n' "$name"
+    done <<<"$(tool registry "$registry" list)"
+}
+
+name_of() { # PATH: the first of them
+    names_of "$1" | head -n 1
 }
 
 import_model() { # DIR: registers a model where it is
     local path task format="" base parts
     path=$(place "$1")
-    [[ -e $path ]] || path=$(place "$src/$1")
+    [[ -e $path || $1 == /* ]] || path=$(place "$src/$1")
+    [[ -e $path ]] || die "There is nothing at $1."
     base=${path##*/}
     if [[ -f $path && $path == *.gguf ]]; then
         base=${base%.gguf} format=gguf
@@ -366,28 +403,34 @@ import_model() { # DIR: registers a model where it is
         (cd -- "$project" && .venv/bin/python -m ov_server.sample "$path" --task "${task:-text-generation-with-past}") ||
             die "So it is not registered; --no-verify leaves this check out."
     fi
-    choose_name "$(slug_of "${name_asked:-$base}")"
+    base=$(slug_of "${name_asked:-$base}")
+    choose_name "${base:-model}"
     reason=$(tool registry "$registry" add "$name" "$path" "${task:-text-generation-with-past}" "$format") || die "$reason"
     say "$name: registered, from $path"
 }
 
-remove_model() { # NAME
-    local path answer original=""
+remove_model() { # NAME: and the conversion that was made under it, unless another name serves it
+    local path ours="" original=""
     path=$(tool registry "$registry" list | awk -F '\t' -v name="$1" '$1 == name { print $4 }')
-    [[ -n $path ]] || die "$(tool registry "$registry" remove "$1")"
-    local ours=0
-    [[ $path != "$out"/*/task-* ]] || ours=1
+    [[ -n $path ]] || die "There is no model '$1'; there are: $(tool registry "$registry" list | cut -f 1 | paste -sd , | sed 's/,/, /g')."
+    if [[ $(tool record name "$path") == "$1" && $(names_of "$path") == "$1" ]]; then
+        ours=$path
+        original=$(tool record original "$path")
+    fi
     if ((!yes)); then
         [[ -t 0 ]] || die "There is no terminal to ask: call it with --yes."
-        if ((ours)); then answer="and delete $path"; else answer="its files stay at $path"; fi
-        read -r -p "Forget $1, $answer? [y/N] " answer || true
+        local question="Its files stay at $path."
+        [[ -z $ours ]] || question="This deletes $path."
+        local answer=""
+        read -r -p "$question Forget the model $1? [y/N] " answer || true
         [[ ${answer,,} == y* ]] || die "Nothing was changed."
     fi
     path=$(tool registry "$registry" remove "$1") || die "$path"
-    if ((ours)); then
-        original=$(tool record original "$path")
-        rm -rf -- "$path"
-        rmdir --ignore-fail-on-non-empty -- "${path%/*}"
+    if [[ -n $ours ]]; then # first out of its place, so that no half of it stays there
+        work=$(mktemp -d -- "$out/.converting-XXXXXX")
+        mv -T -- "$ours" "$work/model"
+        rmdir --ignore-fail-on-non-empty -- "${ours%/*}"
+        end_work
     fi
     say "$1: removed${original:+; its original is $original}"
 }

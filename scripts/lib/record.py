@@ -120,7 +120,20 @@ def moved(folder: str, original: str) -> None:
 
 
 def original(folder: str) -> None:
-    _say(json.loads((Path(folder) / FILE).read_text("utf-8"))["original"])
+    _say(_facts(folder).get("original", ""))
+
+
+def name(folder: str) -> None:
+    _say(_facts(folder).get("name", ""))
+
+
+def _facts(folder: str) -> dict[str, Any]:
+    """What was written down; nothing of a folder that no conversion made."""
+    try:
+        facts = json.loads((Path(folder) / FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _replace(file: Path, facts: dict[str, Any]) -> None:
@@ -138,5 +151,5 @@ def _say(*facts: object) -> None:
 
 
 if __name__ == "__main__":
-    commands = {"find": find, "write": write, "moved": moved, "original": original}
+    commands = {"find": find, "write": write, "moved": moved, "original": original, "name": name}
     commands[sys.argv[1]](*sys.argv[2:])

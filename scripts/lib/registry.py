@@ -65,8 +65,8 @@ class Registry:
 
     def write(self, document: dict[str, Any]) -> None:
         """Whole or not at all, also when the power fails."""
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         target = self.path.resolve()  # of a link, what it points to
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             with open(part, "w", encoding="utf-8") as file:
                 json.dump(document, file, indent=2, ensure_ascii=False)

@@ -22,6 +22,7 @@ class Hub:
         self.asked: list[tuple[str, int]] = []
         self.breaks = 0
         """So many more times a file is broken off in the middle."""
+        self.gated = False
         self.stands = threading.Event()
         """Set: a file stands still in the middle."""
         self.halfway = threading.Event()
@@ -64,7 +65,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        if path.startswith(f"/api/models/{self.hub.repo}/tree/"):
+        if self.hub.gated and "/resolve/" in path:
+            self._head(0, status=403, X_Error_Code="GatedRepo")
+        elif path.startswith(f"/api/models/{self.hub.repo}/tree/"):
             self._json(
                 [
                     {"type": "file", "path": name, "size": len(content), "oid": _tag(content)}

@@ -1,6 +1,7 @@
 """ov-convert-model from a folder to the registry, and every way in which an export fails."""
 
 import json
+import shutil
 
 import pytest
 
@@ -185,6 +186,123 @@ def test_nothing_is_done_in_a_dry_run(house: House) -> None:
     assert not house.out.exists()
 
 
+def test_a_dry_run_tells_what_would_fail(house: House) -> None:
+    (house.source / "Empty").mkdir()
+    done = house.call("--dry-run")
+    assert done.returncode == 0
+    assert "skipped  Empty: there is no config.json" in done.stdout
+    done = house.call("--dry-run", "Nowhere")
+    assert done.returncode == 1
+    assert "failed   Nowhere: there is no such folder" in done.stdout
+
+
+def test_what_is_served_as_it_is_is_pointed_to(house: House) -> None:
+    file = house.source / "small one.gguf"
+    file.write_bytes(b"GGUF")
+    assert "--import" in house.convert()
+    assert house.call("--no-verify", "--import", "small one.gguf").returncode == 0
+    assert set(house.registry) == {"small-one"}
+    assert "gguf" not in house.convert()
+    folder = house.source / "Made"
+    folder.mkdir()
+    (folder / "openvino_model.xml").write_text("<net/>")
+    assert "--import" in house.call("--list").stdout
+    assert house.call("--no-verify", "--import", str(folder)).returncode == 0
+    assert "Made  is served as it is, as made" in house.call("--list").stdout
+
+
+def test_what_can_not_be_imported_is_said(house: House) -> None:
+    (house.source / "cut.gguf").write_bytes(b"")
+    house.model("A")
+    for what, reason in {
+        "/nowhere": "There is nothing at /nowhere.",
+        "cut.gguf": "is no GGUF file",
+        "A": "named without --import",
+    }.items():
+        done = house.call("--no-verify", "--import", what)
+        assert done.returncode == 2
+        assert reason in done.stdout
+    assert house.registry == {}
+
+
+def test_removing_takes_the_conversion_and_leaves_the_original(house: House) -> None:
+    for name in ("A", "B"):
+        house.model(name)
+    house.convert()
+    done = house.call("--remove", "a")
+    assert done.returncode == 2
+    assert "--yes" in done.stdout
+    done = house.call("--yes", "--remove", "c")
+    assert done.returncode == 2
+    assert "there are: a, b" in done.stdout
+    assert f"its original is {house.og}/A" in house.call("--yes", "--remove", "a").stdout
+    assert set(house.registry) == {"b"}
+    assert [record["name"] for record in house.records] == ["b"]
+    assert house.originals == ["A", "B"]
+
+
+def test_removing_leaves_what_was_not_converted_under_that_name(house: House) -> None:
+    house.model("A")
+    house.convert()
+    [folder] = house.out.glob("a/task-*")
+    assert house.call("--no-verify", "--import", str(folder), "--name", "b").returncode == 0
+    assert house.call("--yes", "--remove", "b").returncode == 0
+    assert [record["name"] for record in house.records] == ["a"]
+    assert house.call("--no-verify", "--import", str(folder), "--name", "c").returncode == 0
+    assert house.call("--yes", "--remove", "a").returncode == 0
+    assert [record["name"] for record in house.records] == ["a"]
+    assert set(house.registry) == {"c"}
+
+
+def test_removing_works_also_where_the_files_have_gone(house: House) -> None:
+    house.model("A")
+    house.convert()
+    shutil.rmtree(house.out / "a")
+    done = house.call("--yes", "--remove", "a")
+    assert (done.returncode, done.stdout) == (0, "a: removed\n")
+    assert house.registry == {}
+
+
+def test_a_broken_entry_is_not_taken_for_a_yes(house: House) -> None:
+    house.out.mkdir()
+    text = '{"version": 1, "models": {"x": "oops"}}'
+    (house.out / "registry.json").write_text(text)
+    assert house.call("--remove", "x").returncode == 2
+    assert (house.out / "registry.json").read_text() == text
+
+
+@pytest.mark.parametrize("folder", ["tab\there", "two\nlines", "plain"])
+def test_what_a_killed_run_left_is_finished_whatever_it_is_called(
+    house: House, folder: str
+) -> None:
+    house.model(folder)
+    house.convert("--keep-original", "--no-register")
+    [file] = house.out.glob("*/task-*/conversion.json")
+    stays, listed = '"keep_original": true', '"register": false'
+    text = file.read_text()
+    assert stays in text
+    assert listed in text
+    text = text.replace(stays, '"keep_original": false').replace(listed, '"register": true')
+    file.write_text(text)
+    house.model("tab")  # another one
+    house.convert()
+    assert len(house.registry) == 2
+    assert house.originals == sorted([folder, "tab"])
+    assert (house.og / folder).is_dir()
+
+
+def test_a_registry_may_be_a_link(house: House) -> None:
+    elsewhere = house.home / "elsewhere" / "real.json"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text('{"version": 1, "models": {}}')
+    house.out.mkdir()
+    (house.out / "registry.json").symlink_to(elsewhere)
+    house.model("A")
+    house.convert()
+    assert (house.out / "registry.json").is_symlink()
+    assert set(house.registry) == {"a"}
+
+
 def test_too_little_room_is_said_before_any_work(house: House) -> None:
     folder = house.model("A")
     (folder / "model.safetensors").unlink()
@@ -208,7 +326,10 @@ def test_the_way_to_the_environment_is_said(house: House) -> None:
     [
         ["--weight-format", "int3"],
         ["--weight-format"],
-        ["--task", "Chat!"],
+        ["--task", "chat"],
+        ["--list", "--remove", "x"],
+        ["--import", "A", "B"],
+        ["--remove", "A", "--dry-run"],
         ["--name", "***"],
         ["--no-such-option"],
         ["--name", "x", "A", "B"],

@@ -93,3 +93,21 @@ def test_a_folder_of_the_same_name_is_left_alone(house: House, hub: Hub) -> None
     assert (own / "model.safetensors").read_bytes() == safetensors({"weight": [4, 8]})
     assert (house.og / "some-org--Tiny-Chat.1").is_dir()
     assert set(house.registry) == {"some-org-tiny-chat-1"}
+
+
+def test_what_has_gone_since_is_downloaded_again(house: House, hub: Hub) -> None:
+    assert house.call("--yes", REPO).returncode == 1  # it is no model that speaks
+    (house.source / "Tiny-Chat.1" / "model.safetensors").unlink()
+    house.convert(REPO)
+    assert weights(house).read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_gated_repository_is_told_from_a_broken_connection(house: House, hub: Hub) -> None:
+    hub.gated = True
+    done = house.call("--yes", "--no-verify", REPO)
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
+    assert "the hub does not give it" in line
+    assert "auth login" in line
+    assert "\x1b" not in line
+    assert not (house.source / "Tiny-Chat.1").exists()

@@ -111,7 +111,8 @@ def test_a_signal_ends_it_at_once_and_cleans_up(
         process.send_signal(number)
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 130
-    assert "stopped" in said
+    assert "failed   A: stopped" in said
+    assert "The log: " in said
     assert house.left_behind == []
     assert house.records == []
     assert house.originals == ["A"]
@@ -165,9 +166,10 @@ def test_two_at_once_lose_nothing(house: House, gate: Path) -> None:
 def test_two_never_work_on_the_same_model(house: House, gate: Path) -> None:
     house.model("A")
     with begun(house, gate) as first:
-        done = house.call("--yes", "--no-verify")
+        assert "skipped  A: another ov-convert-model works on it now" in house.convert()
+        done = house.call("--yes", "--no-verify", "A")
         assert done.returncode == 1
-        assert "another ov-convert-model works on it now" in done.stdout
+        assert "failed   A: another ov-convert-model works on it now" in done.stdout
         gate.write_text("go on")
         first.communicate(timeout=60)
         assert first.returncode == 0

@@ -83,6 +83,16 @@ def test_ctrl_c_at_a_question_changes_nothing(house: House) -> None:
     assert not house.out.exists()
 
 
+def test_a_name_that_has_to_be_changed_is_said(house: House) -> None:
+    house.model("A")
+    with seated(house) as terminal:
+        terminal.until("Blank for a: ")
+        terminal.type("Größe 2\n")
+        terminal.until("so it will be 'gr-e-2'")
+        assert terminal.end() == 0
+    assert set(house.registry) == {"gr-e-2"}
+
+
 def test_without_a_terminal_it_says_so_and_stops(house: House) -> None:
     house.model("A")
     done = house.call("--no-verify")
