@@ -100,7 +100,8 @@ def _registry(read: Settings) -> Iterator[Line]:
 def _again(entry: Entry, fallback: Path | None) -> str:
     if entry.path == fallback:
         return "ls -l " + quote(str(fallback)) + "   # OV_MODEL_PATH has to name a model"
-    return f"ov-convert-model --remove {quote(entry.name)}   # or put its files back there"
+    remove = f"ov-convert-model --remove {quote(entry.name)}"
+    return f"ls {quote(str(entry.path.parent))}   # put its files back; or {remove}, and convert it"
 
 
 def _whole(entry: Entry) -> ModelFiles:

@@ -72,7 +72,7 @@ def test_help_and_what_is_no_option(machine: Machine) -> None:
     done = subprocess.run([machine.bin / "ov-doctor", "--what"], env=machine.env, check=False,
                           capture_output=True, text=True)  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: ov-doctor")
+    assert done.stderr.startswith("ov-doctor: There is no option '--what'.")
 
 
 # Python and packages.
@@ -384,9 +384,7 @@ def test_what_is_wrong_with_entries_and_their_files_is_named(machine: Machine) -
     entries = {name: {"path": name} for name in ("whole", "cut", "mute", "gone")}
     write_registry(machine.registry, {**entries, "odd": {"path": "whole", "pinned": 3}})
     page = machine.ask("--fast")
-    assert page.find("BAD", "gone: There is no model").remedy.startswith(
-        "ov-convert-model --remove gone"
-    )
+    assert "--remove gone" in page.find("BAD", "gone: There is no model").remedy
     assert page.find("BAD", "cut: openvino_model.bin is cut short: 2 of 8 bytes")
     assert page.find("BAD", "mute: openvino_tokenizer.xml is missing")
     assert str(machine.registry.name) in page.find("BAD", "odd is left out: pinned").remedy

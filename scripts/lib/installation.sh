@@ -32,7 +32,11 @@ check_packages() {
 }
 
 check_links() {
-    local script path missing="" other=""
+    local script path missing="" other="" mend="make -C $quoted install   # and log in again, for ~/.local/bin"
+    if [[ $HOME/.local/bin/ov-doctor -ef $project/scripts/ov-doctor ]]; then
+        # shellcheck disable=SC2016,SC2088 # it is for a person to type
+        mend='PATH=~/.local/bin:$PATH   # log in again, or add it in ~/.profile'
+    fi
     for script in "$project"/scripts/ov-*; do
         if ! path=$(type -P "${script##*/}"); then
             missing+=" ${script##*/}"
@@ -40,7 +44,7 @@ check_links() {
             other+=" $path"
         fi
     done
-    [[ -z $missing ]] || note "not on this PATH:$missing" "make -C $quoted install   # and log in again, for ~/.local/bin"
+    [[ -z $missing ]] || note "not on this PATH:$missing" "$mend"
     [[ -z $other ]] || note "of another copy of the project:$other" "make -C $quoted install   # or remove them"
     [[ -n $missing$other ]] || ok "the scripts are on the PATH"
 }
