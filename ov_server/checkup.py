@@ -16,7 +16,7 @@ from shlex import quote
 
 from pydantic import ValidationError
 
-from .entries import CHAT_TASKS, Entry, entry_of
+from .entries import Entry, entry_of
 from .errors import LoadFailed
 from .modelfiles import EMBEDDED_NAME, ModelFiles, context_length, embedded_model, inspect
 from .registryfile import RegistryFile
@@ -110,8 +110,6 @@ def _whole(entry: Entry) -> ModelFiles:
     if files.is_gguf:
         context_length(files)
         return files
-    if entry.task in CHAT_TASKS and not (entry.path / "openvino_tokenizer.xml").is_file():
-        raise LoadFailed("openvino_tokenizer.xml is missing. Convert the model again.")
     for graph in entry.path.glob("openvino*.xml"):
         weights = graph.with_suffix(".bin")
         try:

@@ -386,7 +386,7 @@ def test_what_is_wrong_with_entries_and_their_files_is_named(machine: Machine) -
     page = machine.ask("--fast")
     assert "--remove gone" in page.find("BAD", "gone: There is no model").remedy
     assert page.find("BAD", "cut: openvino_model.bin is cut short: 2 of 8 bytes")
-    assert page.find("BAD", "mute: openvino_tokenizer.xml is missing")
+    assert page.find("BAD", "mute: The model folder 'mute' holds no openvino_tokenizer.xml")
     assert str(machine.registry.name) in page.find("BAD", "odd is left out: pinned").remedy
     assert len(page.findings) == 4
     assert "1 models with all their files" in page.text
