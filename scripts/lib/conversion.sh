@@ -143,7 +143,7 @@ ready_to_convert() {
     log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
     heard=${log%.log}.last # what the last program said
     : >>"$log" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
-    trap '' HUP PIPE # a connection that drops does not end a conversion
+    trap '' HUP PIPE TTOU # a connection that drops does not end a conversion
     trap 'exit 130' INT TERM
     trap leave EXIT
 }
@@ -210,6 +210,8 @@ alone() { # COMMAND...: while no other ov-convert-model begins anything
 sweep() { # what runs that were killed have left
     local folder
     for folder in "$out"/.converting-*/; do flock -n "$folder/lock" rm -rf -- "$folder" || true; done
+    local working_now=("$out"/.converting-*/)
+    ((${#working_now[@]})) || rm -rf -- "$og"/.moving-*
     find "$out/.logs" -name '*.last' -mmin +1440 -delete 2>/dev/null || true
 }
 
@@ -305,9 +307,18 @@ publish() { # sets target
 
 finish() { # FOLDER NAME TARGET TASK FORMAT
     if ((register)); then
-        reason=$(tool registry "$registry" add "$2" "$3" "$4" "$5") || return 1
+        enter "$2" "$3" "$4" "$5" || return 1
     fi
     if ((!keep)) && is_ours "$1"; then move_original "$1" "$3" || return 1; fi
+}
+
+enter() { # NAME PATH TASK FORMAT: into the registry; sets name, which somebody may have taken
+    name=$1
+    reason=$(tool registry "$registry" add "$name" "${@:2}") && return
+    registered=$(tool registry "$registry" names) || { reason=$registered && return 1; }
+    grep -Fxq -- "$1" <<<"$registered" || return 1
+    choose_name "$1"
+    reason=$(tool registry "$registry" add "$name" "${@:2}")
 }
 
 finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, FOLDER
@@ -345,6 +356,7 @@ move_original() { # FOLDER TARGET
         }
         rm -rf -- "$1"
     fi
+    reason="it is registered, and its original is $place now, but conversion.json does not say so: is the disk full?"
     tool record moved "$2" "$place"
 }
 
@@ -405,7 +417,7 @@ import_model() { # DIR: registers a model where it is
     fi
     base=$(slug_of "${name_asked:-$base}")
     choose_name "${base:-model}"
-    reason=$(tool registry "$registry" add "$name" "$path" "${task:-text-generation-with-past}" "$format") || die "$reason"
+    enter "$name" "$path" "${task:-text-generation-with-past}" "$format" || die "$reason"
     say "$name: registered, from $path"
 }
 

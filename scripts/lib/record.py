@@ -38,7 +38,7 @@ def all_in(folder: Path) -> Iterator[Made]:
     """The conversions below a folder: NAME/task-TASK__wf-FORMAT/conversion.json."""
     for file in sorted(folder.glob(f"*/task-*/{FILE}")):
         try:
-            facts = json.loads(file.read_text("utf-8"))
+            facts = _json(file)
             said = (str(facts[key]) for key in ("name", "task", "weight_format"))
             name, task, form = said
         except (OSError, ValueError, KeyError, TypeError):
@@ -80,7 +80,7 @@ def write(folder: str, *said: str) -> None:
     facts: dict[str, Any] = dict(fact.split("=", 1) for fact in said[:at])
     original, environment = Path(facts["original"]), Path(facts.pop("environment"))
     mark = original / source.MARK
-    repo = json.loads(mark.read_text("utf-8"))["repo"] if mark.is_file() else original.name
+    repo = _json(mark).get("repo", original.name)
     weights = {
         name: {"bytes": size, "modified_ns": modified, "sha256": _sha256(original / name)}
         for name, (size, modified) in fingerprints(original).items()
@@ -115,8 +115,7 @@ def _sha256(file: Path) -> str:
 
 def moved(folder: str, original: str) -> None:
     file = Path(folder) / FILE
-    facts = json.loads(file.read_text("utf-8"))
-    _replace(file, {**facts, "original": os.path.abspath(original)})
+    _replace(file, {**_json(file), "original": os.path.abspath(original)})
 
 
 def original(folder: str) -> None:
@@ -129,8 +128,13 @@ def name(folder: str) -> None:
 
 def _facts(folder: str) -> dict[str, Any]:
     """What was written down; nothing of a folder that no conversion made."""
+    return _json(Path(folder) / FILE)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """An object; empty where there is none. Names may be of any bytes."""
     try:
-        facts = json.loads((Path(folder) / FILE).read_text("utf-8"))
+        facts = json.loads(file.read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}
@@ -138,7 +142,7 @@ def _facts(folder: str) -> dict[str, Any]:
 
 def _replace(file: Path, facts: dict[str, Any]) -> None:
     part = file.with_name(f".{file.name}.part")
-    with open(part, "w", encoding="utf-8") as content:
+    with open(part, "w", encoding="utf-8", errors="surrogateescape") as content:
         json.dump(facts, content, indent=2, ensure_ascii=False)
         content.write("\n")
         content.flush()
@@ -147,7 +151,7 @@ def _replace(file: Path, facts: dict[str, Any]) -> None:
 
 
 def _say(*facts: object) -> None:
-    sys.stdout.write("\t".join(map(str, facts)) + "\n")
+    sys.stdout.buffer.write(os.fsencode("\t".join(map(str, facts)) + "\n"))
 
 
 if __name__ == "__main__":

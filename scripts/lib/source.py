@@ -229,6 +229,9 @@ def main(folder: str, task: str = "") -> None:
     except OSError as error:
         sys.stdout.write(f"it can't be read: {error.strerror}\n")
         sys.exit(UNFIT)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        sys.stdout.write(f"its JSON files say what no model's do ({error}): download it again\n")
+        sys.exit(UNFIT)
     sys.stdout.write("\t".join(map(str, facts)) + "\n")
 
 

@@ -84,6 +84,7 @@ class House:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="surrogateescape",
             timeout=self.bound_s,
             check=False,
         )
@@ -103,11 +104,12 @@ class House:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="surrogateescape",
         )
 
-    def sit_down(self, *words: str, **env: str) -> Terminal:
-        """Runs the script with a terminal."""
-        return Terminal([SCRIPT, *words], self.env | {"TERM": "dumb"} | env, self.home)
+    def sit_down(self, *words: str, tostop: bool = False, **env: str) -> Terminal:
+        """Runs the script with a terminal; `tostop` is stty's."""
+        return Terminal([SCRIPT, *words], self.env | {"TERM": "dumb"} | env, self.home, tostop)
 
     @property
     def registry(self) -> dict[str, dict[str, Any]]:

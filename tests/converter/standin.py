@@ -48,4 +48,4 @@ else:
     if how != "no tokenizer":
         for name in ("openvino_tokenizer.xml", "openvino_tokenizer.bin"):
             (out / name).write_text("tokens")
-(out / "words.txt").write_text("\n".join(words))
+(out / "words.txt").write_bytes(os.fsencode("\n".join(words)))

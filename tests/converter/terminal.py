@@ -15,15 +15,18 @@ BOUND_S = 60
 class Terminal:
     """Runs a program as a login session does: its input, output and errors are a terminal."""
 
-    def __init__(self, words: Sequence[str | Path], env: dict[str, str], cwd: Path):
+    def __init__(
+        self, words: Sequence[str | Path], env: dict[str, str], cwd: Path, tostop: bool = False
+    ):
         self.shown = ""
         self.pid, self._fd = pty.fork()
         if not self.pid:
+            settings = termios.tcgetattr(0)
+            settings[3] &= ~termios.ECHO
+            settings[3] |= termios.TOSTOP if tostop else 0
+            termios.tcsetattr(0, termios.TCSANOW, settings)
             os.chdir(cwd)
             os.execve(words[0], list(map(str, words)), env)
-        settings = termios.tcgetattr(self._fd)
-        settings[3] &= ~termios.ECHO
-        termios.tcsetattr(self._fd, termios.TCSANOW, settings)
 
     def until(self, text: str) -> None:
         """Reads until the text has been shown, and forgets what came before."""

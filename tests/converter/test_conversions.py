@@ -1,6 +1,7 @@
 """ov-convert-model from a folder to the registry, and every way in which an export fails."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -301,6 +302,41 @@ def test_a_registry_may_be_a_link(house: House) -> None:
     house.convert()
     assert (house.out / "registry.json").is_symlink()
     assert set(house.registry) == {"a"}
+
+
+def test_the_registry_is_the_one_that_the_service_reads(house: House) -> None:
+    settings = house.home / ".config" / "ov-llm-server" / "ov-server.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("PORT=9001\nOV_REGISTRY_PATH=~/reg & more/registry.json\n")
+    house.model("A")
+    house.convert()
+    assert house.registry == {}
+    models = json.loads((house.home / "reg & more" / "registry.json").read_text())["models"]
+    assert set(models) == {"a"}
+
+
+def test_the_same_call_twice_makes_one_conversion(house: House) -> None:
+    house.model("A")
+    house.convert("A")
+    assert "skipped  A: it is converted already, as a" in house.convert("A")
+    assert len(house.records) == 1
+    house.convert("A", "--name", "b")
+    assert set(house.registry) == {"a", "b"}
+
+
+def test_one_folder_can_not_be_for_originals_and_downloads(house: House) -> None:
+    house.model("A")
+    done = house.call("--yes", OV_MODEL_OG=str(house.source))
+    assert done.returncode == 2
+    assert house.originals == ["A"]
+
+
+def test_names_of_any_bytes_are_converted(house: House) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    house.model(name)
+    house.convert()
+    assert list(house.registry) == ["caf"]
+    assert (house.og / name).is_dir()
 
 
 def test_too_little_room_is_said_before_any_work(house: House) -> None:

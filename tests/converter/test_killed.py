@@ -1,5 +1,6 @@
 """Whatever ends a conversion, and wherever: nothing is lost, and the next run finishes it."""
 
+import json
 import os
 import re
 import signal
@@ -161,6 +162,35 @@ def test_two_at_once_lose_nothing(house: House, gate: Path) -> None:
         assert first.returncode == 0
     assert set(house.registry) == {"a", "a-2"}
     assert house.originals == ["A", "a!"]
+
+
+def test_a_name_that_is_taken_meanwhile_is_left_to_its_owner(house: House, gate: Path) -> None:
+    house.model("A")
+    with begun(house, gate) as first:
+        own = {"version": 1, "models": {"b": {"path": "/b", "aliases": ["a"]}}}
+        (house.out / "registry.json").write_text(json.dumps(own))
+        gate.write_text("go on")
+        said, _ = first.communicate(timeout=60)
+        assert first.returncode == 0, said
+    assert set(house.registry) == {"b", "a-2"}
+    assert house.registry["b"] == own["models"]["b"]
+
+
+def test_a_terminal_that_stops_who_writes_in_the_background_stops_nothing(house: House) -> None:
+    house.model("A")
+    with closing(house.sit_down("--yes", "--no-verify", tostop=True)) as terminal:
+        terminal.until("done     a")
+        assert terminal.end() == 0
+
+
+def test_half_a_move_to_another_disk_is_swept_away(house: House) -> None:
+    part = house.og / ".moving-abcdef"
+    part.mkdir(parents=True)
+    (part / "model.safetensors").write_bytes(b"half")
+    house.out.mkdir()
+    house.model("A")
+    house.convert()
+    assert house.left_behind == []
 
 
 def test_two_never_work_on_the_same_model(house: House, gate: Path) -> None:

@@ -121,6 +121,11 @@ UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
         "quantized already (awq)",
     ),
     "unknown": (put("config.json", '{"architectures": ["T5Thing"]}'), "tells no task: say --task"),
+    "architectures of no kind": (put("config.json", '{"architectures": 5}'), "no model's do"),
+    "an index of no kind": (
+        put("model.safetensors.index.json", '{"weight_map": [1]}'),
+        "no model's do",
+    ),
     "no architecture": (put("config.json", "{}"), "tells no task: say --task"),
     "vision without its processor": (
         put("config.json", '{"architectures": ["X"], "vision_config": {}}'),
