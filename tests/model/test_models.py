@@ -186,6 +186,7 @@ def test_a_load_that_fails_says_so_and_disturbs_nobody(house: House) -> None:
     garbage.mkdir()
     (garbage / "openvino_model.xml").write_text("<net>garbage")
     (garbage / "openvino_model.bin").write_bytes(b"garbage")
+    (garbage / "openvino_tokenizer.xml").write_text("<net>garbage")
     house.register("broken", garbage)
     with long_stream(house, "sound", tokens=60):
         for streamed in (True, False):  # the second try is a load of its own, and fails as well

@@ -58,6 +58,8 @@ def test_what_does_not_load_says_why(tmp_path: Path, cache: Path) -> None:
     assert done.returncode == 1
     assert "openvino_model.xml" in done.stderr
     (tmp_path / "openvino_model.xml").write_text("<net/>")
+    assert "openvino_tokenizer.xml" in sampled(cache, tmp_path).stderr
+    (tmp_path / "openvino_tokenizer.xml").write_text("<net/>")
     done = sampled(cache, tmp_path, "--device", "CPU")
     assert done.returncode == 1
     assert "it does not run on CPU" in done.stderr
