@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -36,7 +37,7 @@ class Dialect(Protocol):
     def error(self, problem: ServerError, /) -> dict[str, Any]: ...
 
 
-class Attended(Response):
+class Attended(Response, ABC):
     """A response that works only as long as its client listens."""
 
     def __init__(self, dialect: Dialect, record: Record):
@@ -77,8 +78,9 @@ class Attended(Response):
             problem = ServerError("The server failed on this request; its log says why.")
             await self._fail(problem, scope, receive, send)
 
+    @abstractmethod
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise NotImplementedError
+        """Works and sends, whole or piece by piece; what it raises becomes an error."""
 
     async def _fail(self, problem: ServerError, scope: Scope, receive: Receive, send: Send) -> None:
         self._record.failed(problem)

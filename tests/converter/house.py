@@ -76,18 +76,13 @@ class House:
 
     def call(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Runs the script to its end, without a terminal. Output and errors are one text."""
-        return subprocess.run(
-            [SCRIPT, *words],
-            env=self.env | env,
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="surrogateescape",
-            timeout=self.bound_s,
-            check=False,
-        )
+        with self._running(words, env) as process:
+            try:
+                said, _ = process.communicate(timeout=self.bound_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
 
     def convert(self, *words: str, **env: str) -> str:
         """The same without questions and the check of the model; it has to succeed."""
@@ -96,8 +91,12 @@ class House:
         return done.stdout
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """The same as `convert`, for those who do not wait for its end."""
+        return self._running(("--yes", "--no-verify", *words), env)
+
+    def _running(self, words: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [SCRIPT, "--yes", "--no-verify", *words],
+            [SCRIPT, *words],
             env=self.env | env,
             cwd=self.home,
             stdin=subprocess.DEVNULL,
