@@ -4,7 +4,6 @@ health, models and chat routes. `uvicorn main:app` runs it; importing it loads n
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glan
 from ov_server.registryfile import RegistryFile
 from ov_server.routes import look, routes, send
 from ov_server.settings import Settings, misspelt, read_settings
-from ov_server.slots import Changes, Clock, Loader, Slot, idle_s, key_of, load, log_load, size_of
+from ov_server.slots import Changes, Clock, Loader, Slot, idle_s, key_of, load, size_of, stats_of
 from ov_server.status import Device, Probe, Status, probe_device
 from ov_server.wire import Answer
 
@@ -184,28 +183,24 @@ class Models:
         try:
             async with self._turn:
                 await self._wait_for_room(slot)
-                slot.loading = True
-                started = time.monotonic()
-                engine = await asyncio.to_thread(self._load, slot.entry, files, self._settings)
-            log_load(slot, engine, time.monotonic() - started)
+                what = slot.entry, files, self._settings, slot.cancellation
+                with slot.loading():
+                    engine = await asyncio.to_thread(self._load, *what)
             self._broken.pop(slot.entry.name, None)
             slot.ready.set_result(engine)
-        except ServerError as error:
-            log.error("'%s' is not loaded: %s", slot.entry.name, error, exc_info=error.__cause__)
-            if isinstance(error, LoadFailed):
-                self._broken[slot.entry.name] = slot.seen, error.message
-            self._call_off(slot, error)
-        except Exception:
-            log.exception("'%s' does not load", slot.entry.name)
-            self._call_off(slot, LoadFailed("The model does not load; the server's log says why."))
-        else:
+            slot.log_load(engine)
             self._settle(slot)
+        except Exception as error:
+            told = slot.log_failure(error)
+            if isinstance(told, LoadFailed):
+                self._broken[slot.entry.name] = slot.seen, told.message
+            self._call_off(slot, told)
 
     def _call_off(self, slot: Slot, error: ServerError) -> None:
         """No engine will come of the slot: its waiters get the error, the next request tries."""
         self._forget(slot)
         self._leaving.discard(slot)
-        if slot.fill is not None and not slot.loading:
+        if slot.fill is not None and slot.load_began is None:
             slot.fill.cancel()
         if not slot.ready.done():
             slot.ready.set_exception(error)
@@ -233,15 +228,18 @@ class Models:
             await asyncio.wait(freed)
 
     def _settle(self, slot: Slot) -> None:
-        """What follows when nobody is left: its load is called off, it goes, or it idles."""
+        """What follows when nobody is left: its load is called off, it goes, or it idles. A load
+        that has begun is only called off when the model is no longer wanted by its name."""
         slot.used_at = self._clock.time()
         self._changes.tell()
         seconds = idle_s(slot.entry, self._settings)
         if slot.leases:
             return
         if slot.engine is None:
-            if not slot.loading and not slot.ready.done():
+            if not slot.is_loading and not slot.ready.done():
                 self._call_off(slot, Unavailable("Nobody waits for the model any more."))
+            elif slot.retired:
+                slot.cancellation.call()
         elif slot.retired:
             self._retire(slot)
         elif seconds and not self.pinned(slot.entry):
@@ -299,14 +297,16 @@ class Models:
             self._settle(slot)
 
     async def unload(self, name: str) -> None:
-        """Takes a model and its pin from the name; returns when an idle one's memory is free."""
+        """Takes a model and its pin from the name; returns when its memory is free, if nobody is
+        left who uses it or waits for it."""
         entry = self._registry.find(name)
         self._pins[entry.name] = False
         slot = self._slots.get(entry.name)
-        freed = None if slot is None else self._retire(slot)
+        if slot is not None:
+            self._retire(slot)
         self._changes.tell()  # its place is free, whoever is still on it
-        if freed is not None:
-            await asyncio.wait({freed})
+        if slot is not None and not slot.leases and (ending := slot.free or slot.fill):
+            await asyncio.wait({ending})
 
     def slots(self) -> dict[str, Slot]:
         """What is loaded or being loaded, by name; for those who only look."""
@@ -318,17 +318,15 @@ class Models:
 
     def stats(self) -> dict[str, EngineStats]:
         """By name; engines that were replaced and still work count with the new one."""
-        stats: dict[str, EngineStats] = {}
-        for slot in self._all():
-            if slot.engine and not slot.closed:
-                name = slot.entry.name
-                stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
-        return stats
+        return stats_of(self._all())
 
     def stuck_s(self) -> float:
-        """How long the slowest engine has been in its step by now."""
-        engines = [slot.engine for slot in self._all() if slot.engine and not slot.closed]
-        return max((engine.stuck_s for engine in engines), default=0.0)
+        """How long the slowest engine has been in its step by now, or a load beyond all limits."""
+        return max((slot.stuck_s for slot in self._all()), default=0.0)
+
+    def loading_s(self) -> dict[str, float]:
+        """By name: the seconds that the load which is going on takes by now."""
+        return {s.entry.name: s.loading_s for s in self._all() if s.is_loading}
 
     async def warm(self, name: str) -> None:
         """Loads a model ahead of its first request; a failure is in the log."""
@@ -340,7 +338,9 @@ class Models:
         """Ends all work with an error and frees all memory."""
         self._stopping = True
         for slot in self._all():
-            if slot.engine is None and not slot.loading:
+            if slot.is_loading:
+                slot.cancellation.call()
+            elif slot.engine is None:
                 self._call_off(slot, Unavailable("The server is stopping."))
         await asyncio.gather(*(s.fill for s in self._all() if s.fill), return_exceptions=True)
         for slot in self._all():

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from . import endings
 from .arguments import Malformed
+from .cancellation import Cancellation
 from .core import EngineStats
 from .detokenizer import Detokenizer
 from .errors import ServerError, said
@@ -50,16 +51,19 @@ class Batch:
         burst_s: float = 0.02,
         closing_s: float = 5,
         patience_s: float = 30,
+        cancellation: Cancellation | None = None,
     ):
         """`burst_s`: how long the first of a burst waits for the others; `closing_s`: how long a
         step may go on when the model is to be unloaded; `patience_s`: how long those who come wait
-        for those who are there, when the pipeline is to be made anew behind them."""
+        for those who are there, when the pipeline is to be made anew behind them; `cancellation`:
+        ends the making of a pipeline, when the model is to be unloaded."""
         self._make_pipeline = make_pipeline
         self._detokenizer = detokenizer
         self._max_running = max_running
         self._slice = prefill_slice
         self._burst_s = burst_s
         self._closing_s = closing_s
+        self._cancellation = cancellation or Cancellation()
         self._pipeline: Pipeline = make_pipeline()
         self._memory = PrefixMemory(self._pipeline.block)
         self._wake = threading.Condition()
@@ -137,7 +141,8 @@ class Batch:
             self._closing = True
             self._wake.notify()
         self._thread.join(self._closing_s)
-        if self._thread.is_alive():  # in a step that does not end
+        if self._thread.is_alive():  # in a step or a making that does not end
+            self._cancellation.call()
             self._pipeline.close()
             self._thread.join()
         del self._detokenizer, self._make_pipeline  # they held the tokenizer
@@ -418,6 +423,8 @@ class Batch:
             self._pipeline = self._make_pipeline()
             log.info("the pipeline was made anew in %.1f s", time.monotonic() - started)
         except Exception as error:
+            if self._closing:
+                return  # it was called off
             log.error("the pipeline can't be made anew: %s", said(error))
             self.failed = True
             self._fail_all(endings.guilty(said(error)))

@@ -87,16 +87,17 @@ class Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def kill(self) -> int:
-        """Ends it, which gives all its memory back; its exit code."""
+    def kill(self) -> None:
+        """Has it ended, from any thread; who waits for its answer hears that it is gone."""
         self._process.kill()
-        return self._process.wait()
 
     def wait(self) -> int:
-        """The exit code of one that has ended by itself."""
+        """The exit code, when it has ended."""
         return self._process.wait()
 
-    def close(self) -> None:
-        """Ends it and the channel."""
+    def close(self) -> int:
+        """Ends it and the channel, which gives all its memory back; its exit code."""
         self.kill()  # first: at the channel's end it would report work that it still has
+        code = self.wait()
         self.channel.close()
+        return code

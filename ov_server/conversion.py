@@ -12,20 +12,30 @@ import openvino_genai as genai
 import openvino_tokenizers
 
 from . import cache
+from .cancellation import Cancellation
 from .errors import LoadFailed, said
 from .modelfiles import ModelFiles
 
 log = logging.getLogger(__name__)
 
+_LIMIT_S = 1200
+"""Seconds that the largest GGUF file may take."""
 _CONVERSION = 2
 """Counts the ways in which GGUF files have been converted; what another way made is left behind."""
 
 
-def openvino_folder(files: ModelFiles, cache_dir: Path) -> Path:
-    """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache."""
+def openvino_folder(
+    files: ModelFiles, cache_dir: Path, cancellation: Cancellation | None = None
+) -> Path:
+    """The model as an OpenVINO folder; a GGUF file is converted once and kept in the cache.
+
+    Raises LoadFailed, also when it is called off.
+    """
     if not files.is_gguf:
         return files.path
-    return cache.folder(kept_at(files, cache_dir), lambda folder: _convert_gguf(files, folder))
+    wanted = cancellation or Cancellation()
+    kept = kept_at(files, cache_dir)
+    return cache.folder(kept, lambda folder: _convert_gguf(files, folder, wanted))
 
 
 def kept_at(files: ModelFiles, cache_dir: Path) -> Path:
@@ -33,18 +43,32 @@ def kept_at(files: ModelFiles, cache_dir: Path) -> Path:
     return cache_dir / "gguf" / f"{files.stamp}-{_CONVERSION}"
 
 
-def _convert_gguf(files: ModelFiles, folder: Path) -> None:
+def _convert_gguf(files: ModelFiles, folder: Path, cancellation: Cancellation) -> None:
     """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
     started = time.monotonic()
     link = folder / "model.gguf"  # the runtime writes the OpenVINO model beside what it reads
     link.symlink_to(files.path.resolve())
     command = [sys.executable, "-m", __name__, str(link)]
-    run = subprocess.run(
-        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
+    with subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is the server's
+    ) as run:
+        try:
+            with cancellation.ending(run.kill):
+                _, words = run.communicate(timeout=_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            raise LoadFailed(
+                f"The GGUF file '{files.path.name}' is still not read after {_LIMIT_S} s. "
+                "Look at the machine's memory and disk, and send the request again."
+            ) from None
     link.unlink()
     if run.returncode:
-        why = run.stderr.strip().splitlines()[-1:] if run.returncode > 0 else []
+        why = words.strip().splitlines()[-1:] if run.returncode > 0 else []
         raise LoadFailed(
             f"The GGUF file '{files.path.name}' can't be read: "
             f"{why[0] if why else 'the runtime crashes on it, so it is probably cut short'}. "

@@ -19,6 +19,7 @@ import openvino as ov
 from . import cache
 from .answergrammar import Demand, Made
 from .batch import Batch
+from .cancellation import Cancellation
 from .conversion import openvino_folder
 from .core import (
     BUILT_IN,
@@ -42,7 +43,7 @@ from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Renderer, Serial, generation_config, load_tokenizer
 from .remote import RemotePipeline, Start
 from .settings import Settings
-from .stepping import Pipeline, PipelineLost, Plan
+from .stepping import Pipeline, PipelineHung, PipelineLost, Plan
 from .structure import Schema, Structure
 from .templates import ChatTemplate, Prompt
 from .trials import Trials
@@ -53,11 +54,14 @@ _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
 
 
-def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEngine":
+def load_engine(
+    entry: Entry, files: ModelFiles, settings: Settings, cancellation: Cancellation | None = None
+) -> "TextEngine":
     """Loads on the device asked for, else on CPU with a warning. Blocks for seconds.
 
-    Raises LoadFailed with the runtime's reason.
+    Raises LoadFailed with the runtime's reason, or when it is called off.
     """
+    wanted = cancellation or Cancellation()
     if entry.task not in CHAT_TASKS:
         raise LoadFailed(
             f"The model '{entry.name}' is for {entry.task}, and this version of the server runs "
@@ -65,15 +69,15 @@ def load_engine(entry: Entry, files: ModelFiles, settings: Settings) -> "TextEng
         )
     device, warning = choose_device(entry.device or settings.device)
     try:
-        path = openvino_folder(files, settings.cache_dir)
+        path = openvino_folder(files, settings.cache_dir, wanted)
         cache.prune(settings.cache_dir, settings.cache_gb, keep=path)
         try:
-            return TextEngine(entry, files, path, settings, device, warning)
+            return TextEngine(entry, files, path, settings, device, warning, wanted)
         except Exception as error:
-            if device == "CPU":
+            if device == "CPU" or wanted.called:
                 raise
             reason = f"it does not load on {device} ({said(error)}), so it runs on CPU"
-            return TextEngine(entry, files, path, settings, "CPU", reason)
+            return TextEngine(entry, files, path, settings, "CPU", reason, wanted)
     except LoadFailed:
         raise
     except Exception as error:
@@ -127,12 +131,14 @@ class TextEngine:
         settings: Settings,
         device: str,
         warning: str | None,
+        cancellation: Cancellation,
     ):
         self._name = entry.name
         self.device = device
         self.warning = warning
         self._path = path
         self._settings = settings
+        self._cancellation = cancellation
         self._kv_cache_gb = entry.kv_cache_gb or settings.kv_cache_gb
         self._capacity = 0
         self._pid = os.getpid()
@@ -156,6 +162,7 @@ class TextEngine:
             name=entry.name,
             max_running=settings.max_running,
             prefill_slice=settings.prefill_slice,
+            cancellation=cancellation,
         )
         limits = (entry.context_length, context_length(files), self._capacity)
         self.context_length = min(limit for limit in limits if limit)
@@ -186,10 +193,12 @@ class TextEngine:
             self._path, self.device, properties, self._kv_cache_gb, self._settings.prefill_chunk
         )
         try:
-            pipeline = RemotePipeline(start)
+            pipeline = RemotePipeline(start, self._cancellation)
         except PipelineLost as lost:  # perhaps somebody ended it: the next one tells
+            if self._cancellation.called or isinstance(lost, PipelineHung):
+                raise
             log.warning("%s: another one is started", lost)
-            pipeline = RemotePipeline(start)
+            pipeline = RemotePipeline(start, self._cancellation)
         self._capacity, self._pid = pipeline.capacity, pipeline.pid
         return pipeline
 

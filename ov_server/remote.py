@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .cancellation import Cancellation
 from .channel import Child
-from .stepping import Output, PipelineLost, Plan
+from .stepping import Output, PipelineHung, PipelineLost, Plan
 
 _LOAD_LIMIT_S, _STEP_LIMIT_S = 600, 120
 """Seconds that a worker may be silent: more than a large model takes on a slow machine."""
@@ -66,13 +67,14 @@ class Failed:
 class RemotePipeline:
     """Adds and cancels travel with the next step. The worker ends when this object goes.
 
-    Raises RuntimeError, with the runtime's reason, when the runtime fails, and PipelineLost when
-    the worker is gone or says nothing for longer than a load or a step can take.
+    Raises RuntimeError, with the runtime's reason, when the runtime fails, PipelineLost when the
+    worker is gone, as it is when its load is called off, and PipelineHung when it says nothing for
+    longer than a load or a step can take.
     """
 
     keeps_prefixes = True
 
-    def __init__(self, start: Start):
+    def __init__(self, start: Start, cancellation: Cancellation):
         self._child = Child("ov_server.worker")
         self._channel = self._child.channel
         self._channel.limit(_LOAD_LIMIT_S)
@@ -82,8 +84,9 @@ class RemotePipeline:
         self._free = False
         self._last = Stepped(0, [], False, 0.0)
         try:
-            self._send(start)
-            ready = self._receive()
+            with cancellation.ending(self._child.kill):
+                self._send(start)
+                ready = self._receive()
         except RuntimeError:
             self.close()
             raise
@@ -126,19 +129,19 @@ class RemotePipeline:
         try:
             self._channel.send(command)
         except OSError as error:
-            raise PipelineLost(self._end(error)) from None
+            raise self._lost(error) from None
 
     def _receive(self) -> Any:
         try:
             answer = self._channel.receive()
         except (EOFError, OSError) as error:
-            raise PipelineLost(self._end(error)) from None
+            raise self._lost(error) from None
         if isinstance(answer, Failed):
             raise RuntimeError(answer.reason)
         return answer
 
-    def _end(self, error: Exception) -> str:
+    def _lost(self, error: Exception) -> PipelineLost:
         if isinstance(error, TimeoutError):
             self._child.kill()
-            return "the worker process gave no answer for minutes"
-        return f"the worker process ended (exit code {self._child.wait()})"
+            return PipelineHung("the worker process gave no answer for minutes")
+        return PipelineLost(f"the worker process ended (exit code {self._child.wait()})")

@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .core import Engine
+from .cancellation import Cancellation
+from .core import Engine, EngineStats
 from .entries import Entry
+from .errors import LoadFailed, ServerError, Unavailable
 from .eviction import Loaded
 from .memory import rss_mb
 from .modelfiles import ModelFiles
@@ -16,14 +20,17 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 
-Loader = Callable[[Entry, ModelFiles, Settings], Engine]
-"""Loads a model; blocks, and raises LoadFailed."""
+_LOAD_LIMIT_S = 3600
+"""A load that takes longer will not end: what it waits for is given up long before."""
+
+Loader = Callable[[Entry, ModelFiles, Settings, Cancellation], Engine]
+"""Loads a model; blocks, and raises LoadFailed, soon when it is called off."""
 
 
-def load(entry: Entry, files: ModelFiles, settings: Settings) -> Engine:
+def load(entry: Entry, files: ModelFiles, settings: Settings, cancellation: Cancellation) -> Engine:
     from .engines import load_engine  # imports the runtime
 
-    return load_engine(entry, files, settings)
+    return load_engine(entry, files, settings, cancellation)
 
 
 class Clock(Protocol):
@@ -64,7 +71,10 @@ class Slot:
     """What a glance at the files told when the slot was last found to be current."""
     leases: int = 0
     used_at: float = 0.0
-    loading: bool = False
+    load_began: float | None = None
+    """When its turn came, on time.monotonic()."""
+    load_ended: float | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
     retired: bool = False
     timer: Any = None
     fill: asyncio.Task[None] | None = None
@@ -75,6 +85,32 @@ class Slot:
         ready = self.ready
         loaded = ready.done() and not ready.cancelled() and ready.exception() is None
         return ready.result() if loaded else None
+
+    @contextmanager
+    def loading(self) -> Generator[None]:
+        """While the loader works."""
+        self.load_began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.load_ended = time.monotonic()
+
+    @property
+    def is_loading(self) -> bool:
+        return self.load_began is not None and self.load_ended is None
+
+    @property
+    def loading_s(self) -> float:
+        """Seconds that its load has taken, by now or in all."""
+        ended = self.load_ended or time.monotonic()
+        return 0.0 if self.load_began is None else ended - self.load_began
+
+    @property
+    def stuck_s(self) -> float:
+        """Seconds that its engine's step takes by now, or its load beyond all patience."""
+        if self.is_loading:
+            return max(0.0, self.loading_s - _LOAD_LIMIT_S)
+        return 0.0 if self.engine is None or self.closed else self.engine.stuck_s
 
     @property
     def closed(self) -> bool:
@@ -100,6 +136,31 @@ class Slot:
             retired=self.retired,
         )
 
+    def log_load(self, engine: Engine) -> None:
+        facts = {
+            "model": self.entry.name,
+            "device": engine.device,
+            "seconds": round(self.loading_s, 2),
+            "size_gb": round(self.size / 1e9, 2),
+            "context_length": engine.context_length,
+            "rss_mb": rss_mb(),
+            "warning": engine.warning,
+        }
+        level = logging.WARNING if engine.warning else logging.INFO
+        log.log(level, "loaded", extra={"facts": facts})
+
+    def log_failure(self, error: Exception) -> ServerError:
+        """What those hear who wait for the load."""
+        name = self.entry.name
+        if self.cancellation.called:
+            log.info("'%s' is no longer being loaded", name)
+            return Unavailable("The model is no longer being loaded. Send the request again later.")
+        if isinstance(error, ServerError):
+            log.error("'%s' is not loaded: %s", name, error, exc_info=error.__cause__)
+            return error
+        log.error("'%s' does not load", name, exc_info=error)
+        return LoadFailed("The model does not load; the server's log says why.")
+
 
 def key_of(entry: Entry, files: ModelFiles, settings: Settings) -> tuple[object, ...]:
     """What an engine is loaded from: another key is another engine."""
@@ -117,14 +178,11 @@ def idle_s(entry: Entry, settings: Settings) -> float:
     return settings.idle_unload_s if entry.idle_unload_s is None else entry.idle_unload_s
 
 
-def log_load(slot: Slot, engine: Engine, seconds: float) -> None:
-    facts = {
-        "model": slot.entry.name,
-        "device": engine.device,
-        "seconds": round(seconds, 2),
-        "size_gb": round(slot.size / 1e9, 2),
-        "context_length": engine.context_length,
-        "rss_mb": rss_mb(),
-        "warning": engine.warning,
-    }
-    log.log(logging.WARNING if engine.warning else logging.INFO, "loaded", extra={"facts": facts})
+def stats_of(slots: Iterable[Slot]) -> dict[str, EngineStats]:
+    """By name; engines that were replaced and still work count with the new one."""
+    stats: dict[str, EngineStats] = {}
+    for slot in slots:
+        if slot.engine and not slot.closed:
+            name = slot.entry.name
+            stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
+    return stats

@@ -16,6 +16,9 @@ from .slots import Slot
 
 log = logging.getLogger(__name__)
 
+_LONG_LOAD_S = 180
+"""A load that takes longer is told: others wait behind it."""
+
 Probe = Callable[[str], tuple[str, str, str | None]]
 """From the device asked for to the one used, its maker's name, and why it is another one."""
 
@@ -58,6 +61,7 @@ class ModelsView(Protocol):
     def stats(self) -> Mapping[str, EngineStats]: ...
     def broken(self) -> Mapping[str, tuple[object, str]]: ...
     def pinned(self, entry: Entry) -> bool: ...
+    def loading_s(self) -> Mapping[str, float]: ...
 
 
 class Status:
@@ -108,6 +112,9 @@ class Status:
         for name, engine in engines.items():
             if engine.warning and engine.warning != self._device.warning:
                 reasons.append(f"{name}: {engine.warning}")
+        for name, seconds in self._models.loading_s().items():
+            if seconds > _LONG_LOAD_S:
+                reasons.append(f"{name}: has been loading for {seconds:.0f} s")
         for entry in entries:
             if entry.name not in engines and (why := self._broken(entry)):
                 reasons.append(f"{entry.name}: {why}")

@@ -47,6 +47,10 @@ class PipelineLost(RuntimeError):
     """The process that a pipeline ran in ended, or gives no answer any more; nobody knows why."""
 
 
+class PipelineHung(PipelineLost):
+    """It gave no answer for so long that it was ended."""
+
+
 class Output(NamedTuple):
     """What one step gave one key. `memory`: it was dropped, since the KV cache is full."""
 

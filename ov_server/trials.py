@@ -224,7 +224,8 @@ class _Asker:
                 child.channel.send(self._start)
                 refusal = child.channel.receive()
         except (EOFError, OSError):
-            refusal = f"its process ends with {child.kill()}"
+            child.kill()
+            refusal = f"its process ends with {child.wait()}"
         if self._closed:
             raise RuntimeError("closed")
         if refusal is not None:
@@ -238,5 +239,4 @@ class _Asker:
     def _end(self, child: Child) -> int:
         """The exit code."""
         self._children.remove(child)
-        child.close()
-        return child.kill()
+        return child.close()

@@ -12,12 +12,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from main import Models
+from ov_server.cancellation import Cancellation
 from ov_server.core import (
     ChatRequest,
     Done,
@@ -32,6 +33,7 @@ from ov_server.core import (
     Usage,
 )
 from ov_server.entries import Entry
+from ov_server.errors import LoadFailed
 from ov_server.modelfiles import ModelFiles
 from ov_server.settings import Settings
 from ov_server.stepping import Output, Pipeline, PipelineLost, Plan
@@ -160,7 +162,8 @@ def _completed(
 class Gate:
     """Where a load stands still until the test lets it go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deaf: bool) -> None:
+        self.deaf = deaf
         self.reached = threading.Event()
         self.open = threading.Event()
 
@@ -171,20 +174,27 @@ class FakeLoader:
     def __init__(self, prepare: Callable[[FakeEngine], None] | None = None) -> None:
         self.engines: list[FakeEngine] = []
         self.begun: list[str] = []
+        self.called_off: list[str] = []
         self.errors: dict[str, Exception] = {}
         self._gates: dict[str, Gate] = {}
         self._prepare = prepare
 
-    def hold(self, name: str) -> Gate:
-        """The next load of this model waits for the gate."""
-        gate = self._gates[name] = Gate()
+    def hold(self, name: str, *, deaf: bool = False) -> Gate:
+        """The next load of this model waits for the gate; `deaf`: it can't be called off."""
+        gate = self._gates[name] = Gate(deaf=deaf)
         return gate
 
-    def __call__(self, entry: Entry, files: ModelFiles, settings: Settings) -> Engine:
+    def __call__(
+        self, entry: Entry, files: ModelFiles, settings: Settings, cancellation: Cancellation
+    ) -> Engine:
         self.begun.append(entry.name)
         if (gate := self._gates.pop(entry.name, None)) is not None:
-            gate.reached.set()
-            assert gate.open.wait(PATIENCE_S)
+            with nullcontext() if gate.deaf else cancellation.ending(gate.open.set):
+                gate.reached.set()
+                assert gate.open.wait(PATIENCE_S)
+        if cancellation.called and not (gate and gate.deaf):
+            self.called_off.append(entry.name)
+            raise LoadFailed("It is called off.")
         if (error := self.errors.pop(entry.name, None)) is not None:
             raise error
         engine = FakeEngine(entry.name)

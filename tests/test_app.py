@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -834,6 +835,20 @@ async def test_health_is_degraded_by_a_mistake_in_an_entry(start: Start) -> None
         assert "b" in health["reasons"][0]
         assert "pinned" in health["reasons"][0]
         assert (await server.chat()).status_code == 200
+
+
+async def test_health_is_degraded_by_a_load_that_takes_minutes(server: Server) -> None:
+    gate = server.loader.hold("a")
+    caller = server.post("/v1/models/a/load")
+    await happens(gate.reached)
+    assert (await server.http.get("/health")).json()["status"] == "ok"
+    server.app.state.models.slots()["a"].load_began -= 200
+    health = (await server.http.get("/health")).json()
+    assert health["status"] == "degraded"
+    assert re.fullmatch("a: has been loading for 20. s", health["reasons"][0])
+    gate.open.set()
+    await caller.answer()
+    assert (await server.http.get("/health")).json()["reasons"] == []
 
 
 async def test_health_is_degraded_by_an_engines_warning(server: Server) -> None:

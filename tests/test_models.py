@@ -530,20 +530,76 @@ async def test_stopping_closes_every_engine_also_busy_ones(tmp_path: Path) -> No
     assert house.models.slots() == {}
 
 
-async def test_stopping_waits_for_a_load_and_frees_it(tmp_path: Path) -> None:
+async def test_stopping_calls_a_load_off(tmp_path: Path) -> None:
     house = House(tmp_path, "a", "b")
     gate = house.loader.hold("a")
     loading, queued = house.visit("a"), house.visit("b")
     await happens(gate.reached)
+    await soon(house.models.stop())
+    for visit in (loading, queued):
+        with pytest.raises(Unavailable):
+            await visit.engine()
+    assert (house.loader.begun, house.loader.called_off) == (["a"], ["a"])
+    assert house.models.broken() == {}, "what was called off is not broken"
+
+
+async def test_stopping_frees_what_was_loaded_before_it_was_called_off(tmp_path: Path) -> None:
+    house = House(tmp_path, "a")
+    gate = house.loader.hold("a", deaf=True)
+    loading = house.visit("a")
+    await happens(gate.reached)
     stop = asyncio.create_task(house.models.stop())
-    with pytest.raises(Unavailable):
-        await queued.engine()
+    await settled()
     assert not stop.done()
     gate.open.set()
     await soon(stop)
     assert house.loader.engines[0].closed.is_set()
-    assert house.loader.begun == ["a"]
     await loading.leave()
+
+
+async def test_a_load_is_not_called_off_while_somebody_waits_for_it(tmp_path: Path) -> None:
+    house = House(tmp_path, "a", "b")
+    gate = house.loader.hold("a")
+    first, second, behind = house.visit("a"), house.visit("a"), house.visit("b")
+    await happens(gate.reached)
+    await soon(house.models.unload("a"))
+    await first.leave()
+    assert house.loader.called_off == []
+    await second.leave()
+    await behind.engine()
+    assert house.loader.called_off == ["a"]
+    await behind.end()
+
+
+async def test_an_unload_ends_a_load_that_nobody_waits_for(tmp_path: Path) -> None:
+    house = House(tmp_path, "a")
+    gate = house.loader.hold("a")
+    visit = house.visit("a")
+    await happens(gate.reached)
+    await visit.leave()
+    assert house.loader.called_off == []
+    await soon(house.models.unload("a"))
+    assert house.loader.called_off == ["a"]
+    assert await house.pass_by("a") is house.loader.engines[0]
+
+
+async def test_a_load_that_takes_for_ever_is_seen(tmp_path: Path) -> None:
+    house = House(tmp_path, "a")
+    gate = house.loader.hold("a")
+    visit = house.visit("a")
+    await happens(gate.reached)
+    slot = house.models.slots()["a"]
+    assert 0 < house.models.loading_s()["a"] < 100
+    assert house.models.stuck_s() == 0
+    assert slot.load_began is not None
+    slot.load_began -= 3700
+    assert 3700 < house.models.loading_s()["a"] < 3800
+    assert 100 < house.models.stuck_s() < 200
+    gate.open.set()
+    await visit.engine()
+    assert house.models.loading_s() == {}
+    assert house.models.stuck_s() == 0
+    await visit.end()
 
 
 async def test_stopping_answers_those_who_wait_for_room(tmp_path: Path) -> None:

@@ -127,8 +127,11 @@ class ProcessServer(Server):
 
     def workers(self) -> list[psutil.Process]:
         """The processes that models run in."""
+        return self.children("ov_server.worker")
+
+    def children(self, module: str) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "ov_server.worker" in child.cmdline()]
+        return [child for child in children if module in child.cmdline()]
 
     def worker(self) -> psutil.Process:
         return until(self.workers, "a worker")[0]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ov_server.batch import Batch
+from ov_server.cancellation import Cancellation
 from ov_server.core import ChatRequest, Finish, Message, Sampling, Text, collect
 from ov_server.detokenizer import Detokenizer
 from ov_server.entries import entry_of
@@ -163,7 +164,7 @@ def test_a_device_without_paged_attention_is_told_and_answers(converted: Path) -
             raise RuntimeError("there is no paged attention here")
 
     entry, files = entry_of(converted, "unpaged"), inspect(converted)
-    engine = Unpaged(entry, files, converted, Settings(device="CPU"), "CPU", None)
+    engine = Unpaged(entry, files, converted, Settings(device="CPU"), "CPU", None, Cancellation())
     question = (Message("user", "What is the capital of France?"),)
 
     async def run() -> None:

@@ -1,6 +1,7 @@
 """The processes that models run in: what becomes of answers when one is lost."""
 
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -8,7 +9,7 @@ from threading import Event
 import psutil
 
 from .clients import Streamed, alphabet, asking, long_prompt, read_stream, stream
-from .servers import ProcessServer, process_server
+from .servers import MODEL, ProcessServer, process_server
 from .waiting import until
 
 
@@ -54,6 +55,42 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(cache: Path, tmp_path: Pat
             hung.suspend()
         assert server.stop(signal.SIGTERM) == 0
         assert not hung.is_running()
+
+
+def test_a_load_that_hangs_is_called_off_by_an_unload_and_by_the_end(
+    cache: Path, tmp_path: Path
+) -> None:
+    with process_server(tmp_path, cache, OV_STOP_GRACE_S=1) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as leaving:
+            leaving.sendall(f"POST /v1/models/{MODEL}/load HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            hung = server.worker()
+            hung.suspend()
+        until(lambda: server.log_lines("POST /v1/models", "load"), "a client that is seen to leave")
+        assert server.loading(MODEL)
+        assert server.act(f"/v1/models/{MODEL}/unload").json()["state"] == "unloaded"
+        assert not hung.is_running()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(server.act, f"/v1/models/{MODEL}/load")
+            hung = server.worker()
+            hung.suspend()
+            assert server.stop(signal.SIGTERM) == 0
+            assert not hung.is_running()
+            assert "stopping" in waiting.result().text
+
+
+def test_a_gguf_file_that_is_never_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with (
+        process_server(tmp_path, cache, OV_STOP_GRACE_S=1) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(server.act, f"/v1/models/{MODEL}/load")
+        hung = until(lambda: server.children("ov_server.conversion"), "a conversion")[0]
+        hung.suspend()
+        assert server.stop(signal.SIGTERM) == 0
+        assert not hung.is_running()
+        assert "stopping" in waiting.result().text
+    assert list((cache / "gguf").iterdir()) == []
 
 
 def test_no_file_of_a_model_is_mapped_so_it_may_be_written_in_place(
