@@ -150,13 +150,15 @@ class Slot:
         log.log(level, "loaded", extra={"facts": facts})
 
     def log_failure(self, error: Exception) -> ServerError:
-        """What those hear who wait for the load."""
+        """What those hear who wait for the load. Want of room is for the owner to know, and
+        nobody's fault; a fault shows its cause."""
         name = self.entry.name
         if self.cancellation.called:
             log.info("'%s' is no longer being loaded", name)
             return Unavailable("The model is no longer being loaded. Send the request again later.")
         if isinstance(error, ServerError):
-            log.error("'%s' is not loaded: %s", name, error, exc_info=error.__cause__)
+            level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
+            log.log(level, "'%s' is not loaded: %s", name, error, exc_info=error.__cause__)
             return error
         log.error("'%s' does not load", name, exc_info=error)
         return LoadFailed("The model does not load; the server's log says why.")

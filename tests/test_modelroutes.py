@@ -1,13 +1,14 @@
 """The routes that load, unload and pin: while others load, stream, leave and convert again."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from apps import Server, Start, problem
-from fakes import FakeEngine, happens, model_folder, settled, soon, until, write_registry
+from fakes import FakeEngine, happens, log_lines, model_folder, settled, soon, until, write_registry
 
 from ov_server.errors import LoadFailed
 
@@ -285,6 +286,26 @@ async def test_a_pin_beside_pinned_models_in_every_place_names_the_call_that_hel
         assert server.loader.begun == ["org/p"]
         await done(server, "/v1/models/org/p/pin", UNPIN)
         assert (await done(server, "/v1/models/a/pin"))["pinned"] is True
+
+
+async def test_want_of_room_is_a_warning_and_a_model_that_does_not_load_an_error(
+    start: Start,
+) -> None:
+    async with start("a", "b", max_loaded=1) as server:
+        await done(server, "/v1/models/a/pin")
+        with log_lines("ov_server") as lines:
+            assert (await post(server, "/v1/models/b/load")).status_code == 503
+            assert (await server.chat(model="b")).status_code == 503
+            assert (await post(server, "/v1/models/nobody/load")).status_code == 404
+        told = [(r.levelno, r.exc_info) for r in lines.records if r.levelno > logging.INFO]
+        assert told == [(logging.WARNING, None)] * 2
+        await done(server, "/v1/models/a/pin", UNPIN)
+        server.loader.errors["b"] = LoadFailed("no such layer")
+        with log_lines("ov_server") as lines:
+            assert (await post(server, "/v1/models/b/load")).status_code == 500
+        assert [r.levelno for r in lines.records if "no such layer" in r.getMessage()] == [
+            logging.ERROR
+        ]
 
 
 async def test_a_pin_wins_over_the_registry_until_the_model_is_unloaded(start: Start) -> None:
