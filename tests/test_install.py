@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from configparser import RawConfigParser
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ class Home:
         self.calls.touch()
         self.home.mkdir()
         shutil.copytree(ROOT / "scripts", self.project / "scripts")
-        for name in ("ov-server.service", "ov-server.env"):
+        for name in ("ov-server.service", "ov-server.env", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project)
         path = folder / "bin"
         path.mkdir()
@@ -71,6 +73,16 @@ class Home:
         done = self.call("--remove", **env)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def copy(self, name: str) -> "Home":
+        """The same home, and another copy of the project that installs into it."""
+        other = copy(self)
+        other.project = self.project.parent / name
+        shutil.copytree(self.project, other.project)
+        return other
+
+    def bin(self, prefix: str = ".local") -> Path:
+        return self.home / prefix / "bin"
 
     def files(self) -> set[str]:
         found = (path for path in self.home.rglob("*") if not path.is_dir())
@@ -201,16 +213,198 @@ def test_a_prefix_may_begin_at_home_or_here(home: Home, prefix: str, where: str 
 
 
 def test_what_is_not_from_here_is_not_touched(home: Home) -> None:
-    at = home.home / ".local" / "bin"
-    at.mkdir(parents=True)
-    (at / "ov-server").write_text("somebody else's")
-    (at / "ov-other").symlink_to("/bin/true")
+    home.bin().mkdir(parents=True)
+    (home.bin() / "ov-other").symlink_to("/bin/true")
+    home.install()
+    home.remove()
+    assert home.files() == {".local/bin/ov-other"}
+    assert os.readlink(home.bin() / "ov-other") == "/bin/true"
+
+
+# What is in the way.
+
+
+def anothers_file(home: Home) -> Path:
+    link = home.bin() / "ov-server"
+    link.write_text("somebody else's")
+    return link
+
+
+def anothers_script(home: Home) -> Path:
+    """A link as ours are, into another project."""
+    script = home.home / "other" / "scripts" / "ov-warm-models"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    (home.home / "other" / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    link = home.bin() / script.name
+    link.symlink_to(script)
+    return link
+
+
+def anothers_gone_script(home: Home) -> Path:
+    link = anothers_script(home)
+    link.resolve().unlink()
+    return link
+
+
+def anothers_unit(home: Home) -> Path:
+    home.unit.parent.mkdir(parents=True)
+    home.unit.write_text("[Service]\nExecStart=/bin/true\n")
+    return home.unit
+
+
+def a_file_for_a_folder(home: Home) -> Path:
+    home.settings.parent.parent.mkdir()
+    home.settings.parent.write_text("a file")
+    return home.settings.parent
+
+
+@pytest.mark.parametrize(
+    "put",
+    [anothers_file, anothers_script, anothers_gone_script, anothers_unit, a_file_for_a_folder],
+)
+def test_what_is_in_the_way_stays_and_nothing_is_half_installed(
+    home: Home, put: Callable[[Home], Path]
+) -> None:
+    home.bin().mkdir(parents=True)
+    at = put(home)
+    before, text = home.files(), at.read_text() if at.exists() else ""
     done = home.call()
-    assert done.returncode == 1
-    assert "ov-server" in done.stderr
-    home.call("--remove")
-    assert (at / "ov-server").read_text() == "somebody else's"
-    assert os.readlink(at / "ov-other") == "/bin/true"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert str(at) in done.stderr
+    assert "nothing was changed" in done.stderr
+    home.remove()
+    assert home.files() == before
+    assert text == (at.read_text() if at.exists() else "")
+
+
+# Several places, several copies.
+
+
+def test_links_of_every_prefix_are_taken_back(home: Home, tmp_path: Path) -> None:
+    places = [{}, {"PREFIX": str(tmp_path / "opt & 100%")}, {"PREFIX": "~/own"}]
+    for place in places:
+        home.install(**place)
+    assert (tmp_path / "opt & 100%/bin/ov-server").is_symlink()
+    assert "make -C" not in home.remove()
+    assert home.files() == set()
+    assert list((tmp_path / "opt & 100%/bin").iterdir()) == []
+
+
+def test_a_link_that_an_older_version_put_where_the_unit_says_is_found(home: Home) -> None:
+    home.install(PREFIX="~/own & 100%")
+    (home.settings.parent / ".folders.installed").unlink()
+    home.remove()
+    assert home.files() == set()
+
+
+def test_another_copy_takes_the_place_and_is_not_taken_back_by_the_first(home: Home) -> None:
+    other = home.copy("the other")
+    home.install()
+    other.install()
+    before = home.files()
+    said = home.remove()
+    assert home.files() == before
+    assert "--user disable" not in home.calls.read_text()
+    assert f"The links in {home.bin()} that lead to {other.project} stay" in said
+    assert "The service and its settings" in said
+    assert said.count("make -C ") == 2
+    other.remove()
+    assert home.files() == set()
+
+
+def test_each_copy_takes_back_its_own_links(home: Home) -> None:
+    other = home.copy("the other")
+    home.install(PREFIX="~/own")
+    other.install()
+    said = other.remove()
+    assert sorted(path.name for path in home.bin("own").iterdir()) == NAMES
+    assert list(home.bin().iterdir()) == []
+    assert str(home.project) in said
+    assert not home.unit.exists()
+    home.remove()
+    assert home.files() == set()
+
+
+def test_the_service_of_a_copy_stays_while_its_links_are_elsewhere(home: Home) -> None:
+    other = home.copy("the other")
+    home.install()
+    other.install(PREFIX="~/own")
+    home.remove()
+    assert list(home.bin().iterdir()) == []
+    assert service(home.unit)["ExecStart"] == f'"{home.home}/own/bin/ov-server"'
+    assert home.settings.exists()
+    other.remove()
+    assert home.files() == set()
+
+
+def test_a_project_that_moved_takes_back_what_it_installed(home: Home, tmp_path: Path) -> None:
+    home.install(PREFIX="~/own")
+    home.project = home.project.rename(tmp_path / "moved")
+    home.remove()
+    assert home.files() == set()
+
+
+# Links of the owner's, say, into a repository of settings.
+
+
+def linked(path: Path, to: Path, text: str) -> str:
+    """What the link says."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to)
+    return os.readlink(path)
+
+
+@pytest.mark.parametrize("text", ["OV_DEVICE=CPU\n", (ROOT / "ov-server.env").read_text()])
+def test_settings_that_are_a_link_stay(home: Home, text: str) -> None:
+    own = home.home / "dotfiles" / "env"
+    link = linked(home.settings, own, text)
+    home.install()
+    new = Path(f"{home.settings}.new")
+    assert new.exists() == (text == "OV_DEVICE=CPU\n")
+    (home.project / "ov-server.env").write_text("#OV_NEW=1\n")
+    assert str(new) in home.install()
+    assert str(home.settings) in home.remove()
+    assert (os.readlink(home.settings), own.read_text()) == (link, text)
+    assert home.files() == {".config/ov-llm-server/ov-server.env", "dotfiles/env"}
+
+
+def test_settings_that_are_a_link_to_nowhere_stay(home: Home) -> None:
+    own = home.home / "dotfiles" / "env"
+    link = linked(home.settings, own, "")
+    own.unlink()
+    home.install()
+    assert str(home.settings) in home.remove()
+    assert os.readlink(home.settings) == link
+    assert home.files() == {".config/ov-llm-server/ov-server.env"}
+
+
+def test_a_unit_that_is_a_link_stays(home: Home) -> None:
+    own = home.home / "dotfiles" / "unit"
+    link = linked(home.unit, own, "[Service]\n")
+    new = Path(f"{home.unit}.new")
+    assert str(new) in home.install()
+    assert new.read_text() == (ROOT / "ov-server.service").read_text()
+    own.write_text(new.read_text())
+    assert str(new) not in home.install()
+    assert not new.exists()
+    assert "is a link and stays" in home.remove()
+    assert os.readlink(home.unit) == link
+    assert home.files() == {".config/systemd/user/ov-server.service", "dotfiles/unit"}
+    assert "--user stop" in home.calls.read_text()
+    assert "disable" not in home.calls.read_text(), "it removes units that are links"
+
+
+def test_a_folder_of_settings_may_be_a_link(home: Home) -> None:
+    (home.home / "dotfiles").mkdir()
+    home.config.symlink_to("dotfiles")
+    home.install()
+    assert (home.home / "dotfiles/systemd/user/ov-server.service").is_file()
+    home.remove()
+    assert home.files() == set()
+    assert os.readlink(home.config) == "dotfiles"
 
 
 def test_links_of_a_project_that_moved_lead_to_the_new_place(home: Home, tmp_path: Path) -> None:
