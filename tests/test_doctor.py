@@ -15,8 +15,10 @@ from apps import healthy
 from fakes import FakeLoader, model_folder, write_registry
 from machines import DPKG, ROOT, Machine, Page
 from model.servers import ThreadServer, free_port
+from model.waiting import until
 
 from main import create_app
+from ov_server.errors import LoadFailed
 from ov_server.settings import Settings
 
 LIB = ROOT / "scripts" / "lib"
@@ -502,6 +504,60 @@ def test_what_degrades_a_server_is_told(machine: Machine, tmp_path: Path) -> Non
         machine.setting(f"PORT={server.port}")
         page = machine.ask("--fast")
     assert "journalctl" in only(page, "BAD", "degraded: registry:")
+
+
+def serving(machine: Machine, loader: FakeLoader | None = None) -> ThreadServer:
+    """A server with the machine's registry."""
+    settings = Settings.model_validate({"registry_path": machine.registry, "device": "CPU"})
+    return ThreadServer(settings, create_app(settings, loader or FakeLoader(), healthy))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"version": 1, "models": {"org/a:1": {"path": "lost"}}}', "org/a:1: There is no model"),
+        ('{"version": 1, "models": {"a b": {"path": "lost"}}}', "a b is left out: name"),
+        ('{"version": 1, "models": {"a": {"path": "b: c", "pinned": 3}}}', "a is left out: pinned"),
+        ('{"version": 1, "models": {', "registry.json: it is not a registry"),
+    ],
+)
+def test_one_fault_is_one_finding_while_the_server_runs(
+    machine: Machine, text: str, words: str
+) -> None:
+    machine.registry.write_text(text)
+    with serving(machine) as server:
+        machine.setting(f"PORT={server.port}")
+        page = machine.ask("--model", "org/a:1") if "org" in text else machine.ask()
+    assert only(page, "BAD", words)
+    assert f"the server answers on port {server.port}: degraded, by what is said above" in page.text
+
+
+def test_what_only_the_server_knows_is_told_beside_what_is_known(machine: Machine) -> None:
+    write_graph(model_folder(machine.registry.parent, "a"))
+    write_registry(machine.registry, {"a": {"path": "a"}, "gone": {"path": "gone"}})
+    loader = FakeLoader()
+    loader.errors["a"] = LoadFailed("no such layer")
+    with serving(machine, loader) as server:
+        server.act("/v1/models/a/load")
+        machine.setting(f"PORT={server.port}")
+        page = machine.ask("--fast")
+    assert page.find("BAD", "gone: There is no model")
+    assert page.find("BAD", f"the server on port {server.port} is degraded: a: no such layer")
+    assert len(page.findings) == 2
+
+
+def test_a_device_that_is_not_there_is_said_once(machine: Machine) -> None:
+    machine.without_gpu_driver()
+    (machine.gpu / "vendor").write_text("0x1002\n")
+
+    def no_gpu(asked: str) -> tuple[str, str, str | None]:
+        return "CPU", "a processor", f"OpenVINO finds no device {asked} (it finds CPU)"
+
+    settings = Settings.model_validate({"registry_path": machine.registry, "device": "GPU"})
+    with ThreadServer(settings, create_app(settings, FakeLoader(), no_gpu)) as server:
+        until(lambda: server.get("/health").json()["reasons"], "the device's look")
+        machine.setting(f"PORT={server.port}")
+        assert only(machine.ask("--fast"), "note", "no Intel GPU")
 
 
 # A test generation on each device.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The lines of ov-doctor's page, and how many findings of each kind there are.
 
-broken=0 notes=0
+broken=0 notes=0 told=$'\n'
 red="" yellow="" bold="" plain=""
 if [[ -t 1 ]]; then red=$'\e[31m' yellow=$'\e[33m' bold=$'\e[1m' plain=$'\e[0m'; fi
 
@@ -14,13 +14,18 @@ ok() { # TEXT
 }
 
 note() { # TEXT REMEDY: it works, and the owner should know
-    notes=$((notes + 1))
+    notes=$((notes + 1)) told+=$1$'\n'
     printf '  %snote%s  %s\n          mend: %s\n' "$yellow" "$plain" "$1" "$2"
 }
 
 bad() { # TEXT REMEDY: it is broken
-    broken=$((broken + 1))
+    broken=$((broken + 1)) told+=$1$'\n'
     printf '  %sBAD%s   %s\n          mend: %s\n' "$red" "$plain" "$1" "$2"
+}
+
+is_told() { # WHAT THE SERVER SAYS: whether a finding is about the same entry, or of the registry's file
+    local said=${1#registry: }
+    [[ $told == *$'\n'"${said%%: *}: "* || $told == *": $said"$'\n'* ]]
 }
 
 skipped() { # TEXT

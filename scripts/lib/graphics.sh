@@ -35,6 +35,7 @@ wrong() { # TEXT REMEDY: broken, unless OpenVINO finds a GPU all the same
 
 check_without() {
     if asks_for GPU; then
+        no_device=1
         note "there is no Intel GPU in this machine, and OV_DEVICE=${facts[device]} asks for one: models run on the CPU" \
             "$(set_to_cpu)"
     else

@@ -104,12 +104,12 @@ check_port() {
     answer=$("$python" -I -S "$lib/port.py" "$host" "$port")
     while IFS=$'\t' read -r what status _; do
         case $what in
-            ours) [[ $status != ok ]] || ok "the server answers on port $port: $status" ;;
-            reason) if [[ $status == "OpenVINO finds no device"* ]] && ((!gpus)); then
-                note "the server on port $port is degraded: $status" "$(set_to_cpu)"
-            else
-                bad "the server on port $port is degraded: $status" "journalctl --user -u ov-server -n 30   # tells more"
+            ours) if [[ $status == ok ]]; then
+                ok "the server answers on port $port: $status"
+            elif all_told "$answer"; then
+                ok "the server answers on port $port: $status, by what is said above"
             fi ;;
+            reason) degraded_by "$status" ;;
             other) bad "port $port: something answers there, but $status" \
                 "ss -ltnp 'sport = :$port'   # tells who; else: echo PORT=9001 >> $(printf %q "$settings_file")" ;;
             closed) if [[ $state == active ]]; then
@@ -119,4 +119,25 @@ check_port() {
             fi ;;
         esac
     done <<<"$answer"
+}
+
+all_told() { # ANSWER OF THE PORT
+    local what reason
+    while IFS=$'\t' read -r what reason; do
+        [[ $what != reason ]] || is_known "$reason" || return 1
+    done <<<"$1"
+}
+
+is_known() { # REASON
+    is_told "$1" || [[ -n $no_device && $1 == "OpenVINO finds no device"* ]]
+}
+
+degraded_by() { # REASON
+    if is_known "$1"; then
+        return
+    elif [[ $1 == "OpenVINO finds no device"* ]] && ((!gpus)); then
+        note "the server on port $port is degraded: $1" "$(set_to_cpu)"
+    else
+        bad "the server on port $port is degraded: $1" "journalctl --user -u ov-server -n 30   # tells more"
+    fi
 }

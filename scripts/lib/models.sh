@@ -93,6 +93,7 @@ check_devices() {
     fi
     ok "its devices: $device_names"
     [[ $devices != *" $kind"* && ! $kind =~ ^(AUTO|MULTI|HETERO)$ ]] || return 0
+    no_device=1
     if [[ $kind != GPU ]]; then
         bad "OV_DEVICE=${facts[device]} is not among them: models run on the CPU" "$(set_to_cpu)"
     elif ((graphics_broken)); then
@@ -177,6 +178,10 @@ check_generation() {
         return
     fi
     ask model "$model_asked"
+    if [[ $answer == bad$'\t'* ]] && is_told "${answer#*$'\t'}"; then
+        skipped "what $model_asked says: it is broken, as said above"
+        return
+    fi
     report <<<"$answer"
     [[ -n ${facts[model_path]:-} ]] || return 0
     scratch=$(mktemp -d)
