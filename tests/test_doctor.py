@@ -419,6 +419,17 @@ def test_a_disk_that_fills_up(machine: Machine, megabytes: str, level: str) -> N
     assert len(page.findings) == 2
 
 
+def test_a_folder_that_can_not_be_made_is_said(machine: Machine) -> None:
+    (machine.home / ".cache").write_text("no folder")
+    remedy = only(machine.ask("--fast"), "BAD", ".cache, where the cache should be, can't")
+    assert remedy.startswith("sudo install -d -o mo ")
+    assert "/.cache/ov-llm-server " in remedy
+    (machine.home / ".cache").unlink()
+    machine.setting(f"OV_REGISTRY_PATH='{machine.settings}/models/registry.json'")
+    page = machine.ask("--fast")
+    assert page.find("note", "where models should be, can't be written")
+
+
 def test_a_cache_beyond_its_limit_is_to_know(machine: Machine) -> None:
     cache = machine.home / ".cache/ov-llm-server"
     cache.mkdir(parents=True)

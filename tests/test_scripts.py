@@ -182,6 +182,32 @@ def test_the_server_is_found_where_it_is_said_to_be(desk: Desk, how: str) -> Non
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ("HOST=192.0.2.7", "http://192.0.2.7:9000"),
+        ("HOST = '192.0.2.7' \nPORT=\"9001\"", "http://192.0.2.7:9001"),
+        ("HOST=0.0.0.0\nPORT=9001", "http://localhost:9001"),
+        ("HOST=::\n", "http://localhost:9000"),
+        ("HOST=::1\nPORT=9001\n#PORT=9002", "http://[::1]:9001"),
+    ],
+)
+def test_the_server_is_where_the_services_settings_have_it(desk: Desk, said: str, url: str) -> None:
+    (desk.config / "ov-server.env").write_text(said)
+    assert f"({url})" in desk.warm("--help", PORT="").stdout
+    assert "(http://192.0.2.8:1)" in desk.warm("--help", HOST="192.0.2.8", PORT="1").stdout
+
+
+def test_settings_of_curl_change_nothing(desk: Desk) -> None:
+    (desk.home / ".curlrc").write_text("include\nmax-time = 0.001\n")
+    assert desk.warm("a").returncode == 0
+
+
+def test_a_login_without_a_home_is_enough(desk: Desk) -> None:
+    done = desk.warm("a", HOME="")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_proxy_is_not_asked_for_this_machine(desk: Desk) -> None:
     assert desk.warm("a", http_proxy="http://127.0.0.1:1").returncode == 0
 

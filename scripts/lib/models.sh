@@ -115,11 +115,9 @@ check_registry() {
 check_room() {
     group "Room"
     local cache=${facts[cache_dir]} used limit_mb total_kb
-    check_disk "models" "${facts[registry_path]%/*}" "ov-convert-model --list   # then: ov-convert-model --remove NAME"
-    check_disk "the cache" "$cache" "du -sh $(printf %q "$cache")/*/* | sort -h   # old ones may be removed"
-    if [[ -d $cache && ! -w $cache ]]; then
-        bad "the cache $cache can't be written" "sudo chown -R $(id -un) $(printf %q "$cache")"
-    elif [[ -d $cache ]]; then
+    check_disk note "models" "${facts[registry_path]%/*}" "ov-convert-model --list   # then: ov-convert-model --remove NAME"
+    check_disk bad "the cache" "$cache" "du -sh $(printf %q "$cache")/*/* | sort -h   # old ones may be removed"
+    if [[ -d $cache ]]; then
         used=$(du -s --block-size=1000000 -- "$cache" 2>/dev/null | cut -f 1) || true
         limit_mb=$(megabytes "${facts[cache_gb]}")
         if ((used > limit_mb)); then
@@ -140,9 +138,16 @@ gigabytes() { # MB
     awk -v mb="$1" 'BEGIN { printf "%.1f GB", mb / 1000 }'
 }
 
-check_disk() { # WHAT FOLDER REMEDY
-    local folder=$2 free
+check_disk() { # LEVEL WHAT FOLDER REMEDY: whether it can be written, or made, and has room
+    local level=$1 folder=$3 free mend
+    shift
     while [[ ! -e $folder && $folder == */* ]]; do folder=${folder%/*}; done
+    if [[ ! -d ${folder:-/} || ! -w ${folder:-/} ]]; then
+        mend="sudo install -d -o $(id -un) $(printf %q "$2")   # ls -ld $(printf %q "${folder:-/}") tells whose that is"
+        [[ $folder != "$2" ]] || mend="sudo chown -R $(id -un) $(printf %q "$2")"
+        "$level" "${folder:-/}, where $1 should be, can't be written" "$mend"
+        return
+    fi
     free=$(df --output=avail --block-size=1000000 -- "${folder:-/}" | tail -n 1) || return 0
     free=${free//[[:space:]]/}
     if ((free < 2000)); then

@@ -3,6 +3,8 @@
 
 shopt -s inherit_errexit
 
+export HOME=${HOME:-~}
+
 # The folder of the project, also through a link.
 project=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
 settings=${XDG_CONFIG_HOME:-$HOME/.config}/ov-llm-server
@@ -12,14 +14,22 @@ if ! command -v curl >/dev/null; then
     exit 1
 fi
 
-# OV_SERVER_URL, else this machine at PORT, which the service's settings may say.
+# OV_SERVER_URL, else this machine at HOST and PORT, which the service's settings may say.
 server_url() {
-    local port=${PORT:-}
-    if [[ -z $port && -r $settings/ov-server.env ]]; then
-        port=$(sed -n "s/^[[:space:]]*PORT=[\"']\{0,1\}\([0-9]\{1,\}\).*/\1/p" \
-            "$settings/ov-server.env" | tail -n 1)
+    local host=${HOST:-} port=${PORT:-} record
+    if [[ -r $settings/ov-server.env ]]; then
+        while IFS= read -r -d '' record; do
+            case $record in
+                HOST=*) host=${host:-${record#*=}} ;;
+                PORT=*) port=${port:-${record#*=}} ;;
+            esac
+        done < <("$python" -I -S "$project/scripts/lib/envfile.py" "$settings/ov-server.env")
     fi
-    local url=${OV_SERVER_URL:-http://localhost:${port:-9000}}
+    case $host in
+        "" | 0.0.0.0 | ::) host=localhost ;; # it listens everywhere
+        *:*) host=[$host] ;;
+    esac
+    local url=${OV_SERVER_URL:-http://$host:${port:-9000}}
     url=${url%/}
     printf '%s\n' "${url%/v1}"
 }
@@ -29,10 +39,11 @@ server_url() {
 call() {
     local method=$1 path=$2 url answer status
     url=$(server_url)
-    local body=()
+    local body=() direct='localhost,127.0.0.1,::1' # no proxy for this machine
+    [[ -n ${OV_SERVER_URL:-} ]] || direct='*'
     [[ $# -lt 3 ]] || body=(--header 'Content-Type: application/json' --data "$3")
-    if ! answer=$(curl --silent --path-as-is --connect-timeout 5 --write-out '\n%{http_code}' \
-        --noproxy 'localhost,127.0.0.1,::1' --request "$method" "${body[@]}" -- "$url$path"); then
+    if ! answer=$(curl --disable --silent --path-as-is --connect-timeout 5 --noproxy "$direct" \
+        --write-out '\n%{http_code}' --request "$method" "${body[@]}" -- "$url$path"); then
         echo "${0##*/}: no server answers at $url. Start it (systemctl --user start ov-server, or" \
             "make run), or say where it is with OV_SERVER_URL." >&2
         exit 3
