@@ -14,7 +14,7 @@ import openvino_tokenizers
 from . import cache
 from .cancellation import Cancellation
 from .errors import LoadFailed, said
-from .modelfiles import ModelFiles
+from .modelfiles import ModelFiles, gguf_metadata
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def kept_at(files: ModelFiles, cache_dir: Path) -> Path:
 
 def _convert_gguf(files: ModelFiles, folder: Path, cancellation: Cancellation) -> None:
     """In a process of its own: a broken file makes the runtime crash, and memory comes back."""
+    gguf_metadata(files.path)  # the runtime makes a model of one that is cut short, or crashes
     started = time.monotonic()
     link = folder / "model.gguf"  # the runtime writes the OpenVINO model beside what it reads
     link.symlink_to(files.path.resolve())

@@ -114,13 +114,7 @@ def inspect(path: Path) -> ModelFiles:
 def context_length(files: ModelFiles) -> int:
     """Tokens that the model was made for, from config.json or the GGUF header."""
     if files.is_gguf:
-        try:
-            metadata = read_metadata(files.path)
-        except (OSError, ValueError) as error:
-            raise LoadFailed(
-                f"'{files.path.name}' is not a GGUF file that can be read: {error}. "
-                "Download it again."
-            ) from error
+        metadata = gguf_metadata(files.path)
         architecture = metadata.get("general.architecture")
         found = metadata.get(f"{architecture}.context_length")
         return found if isinstance(found, int) else FALLBACK_CONTEXT
@@ -131,6 +125,16 @@ def context_length(files: ModelFiles) -> int:
             if isinstance(level.get(key), int):
                 return level[key]
     return FALLBACK_CONTEXT
+
+
+def gguf_metadata(path: Path) -> dict[str, Any]:
+    """What a GGUF file's header says. Raises LoadFailed when it is none, or not all of one."""
+    try:
+        return read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise LoadFailed(
+            f"'{path.name}' is not a GGUF file that can be read: {error}. Download it again."
+        ) from error
 
 
 def generation_defaults(files: ModelFiles) -> Sampling:

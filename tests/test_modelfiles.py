@@ -158,6 +158,18 @@ def test_a_broken_gguf_file_says_what_to_do(tmp_path: Path) -> None:
         context_length(inspect(path))
 
 
+def test_a_gguf_file_that_ends_before_its_tensors_do_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    tensor = struct.pack("<Q", 1) + b"t" + struct.pack("<IQIQ", 1, 8, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor
+    whole = head + bytes(-len(head) % 32 + 32)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(LoadFailed, match=rf"cut short: {len(whole) - 1} of {len(whole)} bytes"):
+        context_length(inspect(path))
+    path.write_bytes(whole)
+    assert context_length(inspect(path)) == FALLBACK_CONTEXT
+
+
 def test_generation_defaults_are_the_models(tmp_path: Path) -> None:
     config = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.9, "eos_token_id": 2}
     files = configured(tmp_path, config, "generation_config.json")

@@ -6,11 +6,11 @@
 # beside it, which is locked as long as a process works on it; what has no such process is removed by
 # the next run.
 
-child="" work="" held="" heard="" reason="" working=""
+child="" work="" held="" heard="" heard_in="" reason="" working=""
 
-say() { # LINE...: to the terminal, which may have gone, and to the log
+say() { # LINE...: to the terminal, which may have gone, and to the log, whose disk may be full
     printf '%s\n' "$@" 2>/dev/null || true
-    [[ -z $log ]] || printf '%s\n' "$@" >>"$log"
+    [[ -z $log ]] || { printf '%s\n' "$@" >>"$log"; } 2>/dev/null || true
 }
 
 tool() { # NAME ARGUMENT...: a program of scripts/lib
@@ -28,6 +28,10 @@ gigabytes() { # BYTES
     else
         printf '%d.%d GB' $((tenths / 10)) $((tenths % 10))
     fi
+}
+
+free_in() { # FOLDER: bytes
+    df --output=avail -B1 -- "$1" | tail -n 1
 }
 
 size_in() { # FORMAT WEIGHTS: bytes of so many weights
@@ -82,13 +86,27 @@ ready_to_convert() {
         die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env${OV_CONVERT_ENV:+, and unset OV_CONVERT_ENV}"
     ((!verify)) || [[ -x $project/.venv/bin/python ]] ||
         die "The server's packages are not installed, and conversions are checked with them. Install them with: make -C ${project@Q} run, or leave the check out with --no-verify"
-    mkdir -p -- "$out/.logs" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
+    local unwritable="$out can't be written: make room there, give it to yourself, or set OV_MODEL_OUT."
+    mkdir -p -- "$out/.logs" || die "$unwritable"
     log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
-    heard=${log%.log}.last # what the last program said
-    : >>"$log" || die "$out can't be written: give it to yourself, or set OV_MODEL_OUT."
+    : >>"$log" || die "$unwritable"
+    open_ear || die "Nothing can be written in ${TMPDIR:-/tmp}: make room there, or set TMPDIR."
     trap '' HUP PIPE TTOU # a connection that drops does not end a conversion
     trap 'exit 130' INT TERM
     trap leave EXIT
+}
+
+open_ear() { # sets heard: what the last program said
+    # not on the disk that it may have filled; and without a name, so that it goes with this process
+    local file ear
+    for heard_in in "${TMPDIR:-/dev/shm}" /dev/shm /tmp "$out/.logs"; do
+        file=$(mktemp -- "$heard_in/ov-convert-XXXXXX" 2>/dev/null) || continue
+        exec {ear}<>"$file"
+        rm -f -- "$file"
+        heard=/proc/self/fd/$ear
+        return
+    done
+    return 1
 }
 
 leave() { # at the end, however it comes, but for kill -9
@@ -103,19 +121,33 @@ leave() { # at the end, however it comes, but for kill -9
         summary
     fi
     end_work
-    rm -f -- "$heard"
     exit "$status"
 }
 
+deaf=251 # the status of what went well, where what it said could not be kept
+
 run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its output is shown and logged
-    local status=0
     : >"$heard"
     set -m
-    { # tee fails when the terminal has gone, and writes the log all the same
+    { # the last tee fails when the terminal has gone or the log's disk is full, and goes on
         set +e
-        "$@" </dev/null 2>&1 | tee -i -a --output-error=warn-nopipe -- "$log" "$heard" 2>/dev/null
-        exit "${PIPESTATUS[0]}"
+        "$@" </dev/null 2>&1 | tee -i -- "$heard" 2>/dev/null |
+            tee -i -a --output-error=warn-nopipe -- "$log" 2>/dev/null
+        ended=("${PIPESTATUS[@]}")
+        ((ended[0] || !ended[1])) || exit "$deaf"
+        exit "${ended[0]}"
     } &
+    attend
+}
+
+ask() { # COMMAND...: the same, but what it prints is in heard alone
+    set -m
+    "$@" </dev/null >"$heard" 2>/dev/null &
+    attend
+}
+
+attend() { # waits for what was just started
+    local status=0
     child=$!
     set +m
     wait "$child" || status=$?
@@ -152,10 +184,14 @@ alone() { # COMMAND...: while no other ov-convert-model begins anything
 
 sweep() { # what runs that were killed have left
     local folder
-    for folder in "$out"/.converting-*/; do flock -n "$folder/lock" rm -rf -- "$folder" || true; done
+    for folder in "$out"/.converting-*/; do
+        if flock -n "$folder/lock" true; then
+            tool record settle "$folder" || continue
+            rm -rf -- "$folder" || true
+        fi
+    done
     local working_now=("$out"/.converting-*/)
-    ((${#working_now[@]})) || rm -rf -- "$og"/.moving-*
-    find "$out/.logs" -name '*.last' -mmin +1440 -delete 2>/dev/null || true
+    ((${#working_now[@]})) || rm -rf -- "$og"/.moving-* "$src"/.moved-* || true
 }
 
 begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
@@ -175,12 +211,10 @@ prepare_work() {
         unset "chosen[$name]"
         choose_name "$name"
     fi
-    work=$(mktemp -d -- "$out/.converting-XXXXXX") || { reason="$out can't be written" && return 1; }
-    exec {held}>"$work/lock"
-    flock "$held"
-    printf '%s' "$1" >"$work/source"
-    printf '%s' "$name" >"$work/name"
-    mkdir -- "$work/tmp"
+    reason="$out can't be written: is its disk full?"
+    work=$(mktemp -d -- "$out/.converting-XXXXXX") || return 1
+    exec {held}>"$work/lock" || return 1
+    flock "$held" && printf '%s' "$1" >"$work/source" && printf '%s' "$name" >"$work/name" && mkdir -- "$work/tmp"
 }
 
 end_work() {
@@ -192,7 +226,7 @@ end_work() {
 enough_space() { # WEIGHTS
     local needed free
     needed=$(($(size_in "$form" "$1") + 300000000))
-    free=$(df --output=avail -B1 -- "$out" | tail -n 1)
+    free=$(free_in "$out")
     ((free >= needed)) && return
     reason="it needs about $(gigabytes "$needed") in $out, where $(gigabytes "$free") are free: make room, or set OV_MODEL_OUT"
     return 1
@@ -209,10 +243,22 @@ export_model() { # sets command
     TMPDIR=$work/tmp HF_HUB_DISABLE_TELEMETRY=1 run "${command[@]}" || status=$?
     ((status)) || return 0
     reason="optimum-cli failed: $(last_words)"
+    if ((status == deaf)); then reason="it can't be checked: $(unkept)"; fi
     ((status != 137)) || reason="the export was killed, probably because the memory was full: close other programs, or take a smaller model"
-    if grep -Fqs "No space left on device" -- "$heard"; then reason="the disk is full: make room in $out"; fi
+    if is_full "$out"; then reason="$full $out"; fi
     if grep -Fqs "trust_remote_code=True" -- "$heard"; then reason="it needs Python code of its repository: if you trust that, call it again with --trust-remote-code"; fi
     return 1
+}
+
+full="the disk is full, or takes no file so large: make room in"
+
+is_full() { # FOLDER: whether the last program failed since that took no more
+    grep -Eqs "No space left on device|Disk quota exceeded|File too large" -- "$heard" ||
+        (($(free_in "$1") < 1000000))
+}
+
+unkept() {
+    printf '%s' "what it said could not be kept whole: make room in $heard_in, or set TMPDIR"
 }
 
 last_words() {
@@ -225,24 +271,30 @@ last_words() {
 speaks() { # whether the model loads and says something, on the CPU
     ((verify)) || return 0
     say "Loading it and letting it speak ..."
-    run env -C "$project" .venv/bin/python -m ov_server.sample "$work/model" --task "$task" && return
+    local status=0
+    run env -C "$project" .venv/bin/python -m ov_server.sample "$work/model" --task "$task" || status=$?
+    ((status)) || return 0
     reason="it was converted, but $(last_words)"
+    if ((status == deaf)); then reason="it was converted, but $(unkept)"; fi
     return 1
 }
 
 write_record() {
     say "Writing down what it was made from ..."
-    tool record write "$work/model" name="$name" original="$folder" task="$task" weight_format="$form" \
+    reason=$(tool record write "$work/model" name="$name" original="$folder" task="$task" weight_format="$form" \
         seconds=$((SECONDS - started)) keep_original="$keep" register="$register" environment="$environment" \
-        -- "${command[@]}" && return
-    reason="conversion.json can't be written: is the disk full?"
+        -- "${command[@]}") && return
+    reason="conversion.json can't be written${reason:+: $reason}"
     return 1
 }
 
 publish() { # sets target
     target=$out/$name/task-${task}__wf-$form
-    mkdir -p -- "$out/$name" && sync -f -- "$work/model" && mv -T -n -- "$work/model" "$target" && return
-    reason="$target can't be made"
+    # mv -n says that all is well also where it left out what was there before
+    mkdir -p -- "$out/$name" && sync -f -- "$work/model" && mv -T -n -- "$work/model" "$target" &&
+        [[ ! -e $work/model ]] && return
+    rmdir -- "$out/$name" 2>/dev/null || true
+    reason="$target can't be made: is the disk full?"
     return 1
 }
 
@@ -273,7 +325,13 @@ finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, 
     begin_work "$folder" fixed || return 1
     [[ $listed == yes ]] || local register=0
     finish "$folder" "$name" "$target" "$task" "$form_made" || return 1
-    finished+=("$name: was converted before, and is finished now")
+    if ((register)); then
+        finished+=("$name: was converted before, and is finished now")
+    elif [[ -n $(name_of "$target") ]]; then
+        finished+=("$(name_of "$target"): was converted and registered before")
+    else
+        finished+=("$name: was converted before, and is not registered; ov-convert-model --import $(printf '%q' "$target") does that")
+    fi
 }
 
 is_ours() { # FOLDER: whether it lies where originals are moved from
@@ -286,19 +344,27 @@ move_original() { # FOLDER TARGET
         number=$((number + 1))
         place=$og/${1##*/}-$number
     done
+    local why
     reason="its original can't be moved to $og; it stays where it is"
     mkdir -p -- "$og" || return 1
+    why=$(tool outward "$1") || { reason+=": $why" && return 1; }
+    # what needs room comes first; if it is killed behind the move, the next run's sweep goes on
+    why=$(tool record moving "$2" "$place" "$work") || { reason+=": $why" && return 1; }
     if [[ $(stat -c %d -- "$1") == $(stat -c %d -- "$og") ]]; then
-        mv -T -n -- "$1" "$place" || return 1
-    else # another disk: copied whole before anything is removed
-        local part
-        part=$(mktemp -d -- "$og/.moving-XXXXXX") || return 1
-        { cp -a -T -- "$1" "$part" && sync -f -- "$part" && mv -T -n -- "$part" "$place"; } || {
-            rm -rf -- "$part"
-            return 1
-        }
-        rm -rf -- "$1"
+        { mv -T -n -- "$1" "$place" && [[ ! -e $1 ]]; } || return 1
+    else
+        move_far "$1" "$place" || return 1
     fi
-    reason="it is registered, and its original is $place now, but conversion.json does not say so: is the disk full?"
-    tool record moved "$2" "$place"
+    reason="its original is $place now, but conversion.json does not say so"
+    tool record settle "$work"
+}
+
+move_far() { # FOLDER PLACE: to another disk, copied whole before anything is removed
+    local part old
+    part=$(mktemp -d -- "$og/.moving-XXXXXX") || return 1
+    { cp -a -T -- "$1" "$part" && sync -f -- "$part" && mv -T -n -- "$part" "$2" && [[ ! -e $part ]]; } || {
+        rm -rf -- "$part"
+        return 1
+    }
+    old=$(mktemp -d -- "$src/.moved-XXXXXX") && mv -T -- "$1" "$old" && rm -rf -- "$old"
 }

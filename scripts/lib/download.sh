@@ -19,13 +19,29 @@ is_whole_download() { # FOLDER ORG/NAME
     grep -Fqs '"whole": true' -- "$1/$download_mark"
 }
 
+mark_download() { # ORG/NAME FOLDER true|false: whether it is whole
+    local part=$2/$download_mark.part
+    reason="$2 can't be written: is its disk full?"
+    mkdir -p -- "$2" && printf '{"repo": "%s", "whole": %s}\n' "$1" "$3" >"$part" &&
+        mv -T -f -- "$part" "$2/$download_mark"
+}
+
+enough_room() { # FOLDER COMMAND...: whether what the download still brings fits; what can't be known does
+    local bytes free
+    ask "${@:2}" --dry-run --json || return 0
+    bytes=$(tool room "$1" "$heard") && free=$(free_in "$1") || return 0
+    ((bytes > free)) || return 0
+    reason="its download needs $(gigabytes "$bytes") in $src, where $(gigabytes "$free") are free: make room, or set OV_MODEL_SRC"
+    return 1
+}
+
 download() { # ORG/NAME FOLDER
-    mkdir -p -- "$2" || { reason="$2 can't be made" && return 1; }
-    printf '{"repo": "%s", "whole": false}\n' "$1" >"$2/$download_mark"
+    mark_download "$1" "$2" false || { forget_empty "$2" && return 1; }
     # other forms of the same weights, and what belongs to other programs
     local others=('*.gguf' '*.onnx' 'onnx/*' '*.h5' '*.msgpack' '*.pth' '*.tflite' 'original/*'
         'consolidated*' 'coreml/*' 'openvino/*' 'metal/*' 'flax_*' 'tf_*' 'rust_*')
     local try get=("$environment/bin/hf" download "$1" --local-dir "$2")
+    enough_room "$2" "${get[@]}" "${others[@]/#/--exclude=}" || { forget_empty "$2" && return 1; }
     for try in 1 2 3 4 5 6; do
         # one file first: its errors tell why, where those of a whole repository pass over them
         if run "${get[@]}" config.json && run "${get[@]}" "${others[@]/#/--exclude=}" &&
@@ -34,6 +50,11 @@ download() { # ORG/NAME FOLDER
         fi
         if grep -Eiqs "Repository ?Not ?Found|Gated ?Repo|Access denied|Entry ?Not ?Found|File not found|Client error '40[134]" -- "$heard"; then
             reason="the hub does not give it ($(last_words)): correct its name; a gated one needs your consent on its page, and ${environment@Q}/bin/hf auth login"
+            forget_empty "$2"
+            return 1
+        fi
+        if is_full "$2"; then
+            reason="$full $src; the same call goes on where it stopped"
             forget_empty "$2"
             return 1
         fi
@@ -48,11 +69,12 @@ download() { # ORG/NAME FOLDER
         say "The download broke off, and goes on in $((try * 2)) s."
         sleep $((try * 2))
     done
-    printf '{"repo": "%s", "whole": true}\n' "$1" >"$2/$download_mark"
+    mark_download "$1" "$2" true
 }
 
 forget_empty() { # FOLDER: where nothing of it has come
-    local files=("$1"/*) parts
-    parts=$(find "$1/.cache" -name '*.incomplete' -size +0 2>/dev/null) || true
-    [[ ${#files[@]} -gt 0 || -n $parts ]] || rm -rf -- "$1"
+    local come
+    come=$(find "$1" -name .cache -prune -o -type f ! -name "$download_mark*" -print -quit) || return 0
+    [[ -n $come ]] || come=$(find "$1/.cache" -name '*.incomplete' -size +0 -print -quit 2>/dev/null) || true
+    [[ -n $come ]] || rm -rf -- "$1"
 }

@@ -36,18 +36,20 @@ name_of() { # PATH: the first of them
 }
 
 import_model() { # DIR: registers a model where it is
-    local path task format="" base parts
+    local path task format="" base parts made why
     path=$(place "$1")
     [[ -e $path || $1 == /* ]] || path=$(place "$src/$1")
     [[ -e $path ]] || die "There is nothing at $1."
-    base=${path##*/}
+    base=${path##*/} task=$task_asked
     if [[ -f $path && $path == *.gguf ]]; then
         base=${base%.gguf} format=gguf
-        [[ $(head -c 4 -- "$path") == GGUF ]] || die "$path is no GGUF file, or not all of one: download it again."
+        why=$(cd -- "$project" && "$python" -BS -m ov_server.gguf "$path") || die "$path can't be served: $why"
     elif parts=("$path"/openvino*_model.xml) && ((${#parts[@]} == 0)); then
         die "$path is neither an OpenVINO folder (with openvino_model.xml) nor a .gguf file. What is to be converted is named without --import."
+    elif made=$(tool record made "$path") && [[ -n $made ]]; then
+        IFS=$'\t' read -r base made format <<<"$made"
+        task=${task:-$made}
     fi
-    task=$task_asked
     if [[ -z $task && -d $path ]]; then task=$(tool source --task "$path") || die "$base: $task"; fi
     if ((verify)); then
         [[ -x $project/.venv/bin/python ]] || die "The server's packages are not installed: make -C ${project@Q} run, or --no-verify."
@@ -55,16 +57,31 @@ import_model() { # DIR: registers a model where it is
             die "So it is not registered; --no-verify leaves this check out."
     fi
     base=$(slug_of "${name_asked:-$base}")
-    choose_name "${base:-model}"
-    enter "$name" "$path" "${task:-text-generation-with-past}" "$format" || die "$reason"
+    enter_imported "$path" "${base:-model}" "${task:-text-generation-with-past}" "$format" || die "$reason"
     say "$name: registered, from $path"
+}
+
+enter_imported() { # PATH NAME TASK FORMAT: a conversion that no name serves has the one it was made under
+    local nameless=""
+    if is_conversion "$1" && [[ -z $(name_of "$1") ]]; then nameless=1; fi
+    name=$2
+    if [[ -z $nameless || ! ${1%/*} -ef $out/$2 ]] || grep -Fxq -- "$2" <<<"$registered"; then
+        choose_name "$2"
+    fi
+    enter "$name" "$1" "$3" "$4" || return 1
+    [[ -z $nameless ]] || reason=$(tool record adopt "$1" "$name") ||
+        say "Its conversion.json can't be written ($reason), so --remove will leave its files."
+}
+
+is_conversion() { # PATH: whether it was made here, and not brought from another machine
+    [[ $(realpath -m -- "$1") == "$(realpath -m -- "$out")"/*/task-* && -n $(tool record made "$1") ]]
 }
 
 remove_model() { # NAME: and the conversion that was made under it, unless another name serves it
     local path ours="" original=""
     path=$(tool registry "$registry" list | awk -F '\t' -v name="$1" '$1 == name { print $4 }')
     [[ -n $path ]] || die "There is no model '$1'; there are: $(tool registry "$registry" list | cut -f 1 | paste -sd , | sed 's/,/, /g')."
-    if [[ $(tool record name "$path") == "$1" && $(names_of "$path") == "$1" ]]; then
+    if is_conversion "$path" && [[ $(tool record name "$path") == "$1" && $(names_of "$path") == "$1" ]]; then
         ours=$path
         original=$(tool record original "$path")
     fi

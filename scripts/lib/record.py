@@ -1,10 +1,15 @@
 """conversion.json: what a converted folder was made from, and how. Standard library.
 
-record.py find FOLDER SOURCE     the conversions in FOLDER that were made from these very weights:
-                                 name, folder, whether the original stays, whether it is to be
-                                 registered, with tabs between
-record.py write FOLDER FACTS     FACTS is JSON; what can be found out is added
-record.py moved FOLDER ORIGINAL  the original lies elsewhere now
+record.py find FOLDER SOURCE        the conversions in FOLDER that were made from these very
+                                    weights: name, folder, task, format, whether the original
+                                    stays, whether it is to be registered, with tabs between
+record.py write FOLDER FACTS        FACTS is NAME=VALUE...; what can be found out is added
+record.py made FOLDER               name, task and format, with tabs between
+record.py moving FOLDER PLACE WORK  prepares in WORK what FOLDER says when its original has moved
+record.py settle WORK               puts that into its place, if the original has moved
+record.py adopt FOLDER NAME         it is registered now, under this name
+
+Exits with 3 and a reason on stdout when the disk does not let it.
 """
 
 import hashlib
@@ -20,6 +25,8 @@ from typing import Any
 import source
 
 FILE = "conversion.json"
+REFUSED = 3
+_MOVING = "moving.json"
 _TOOLS = ("optimum-intel", "optimum", "transformers", "nncf", "torch", "openvino")
 
 
@@ -113,9 +120,33 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def moved(folder: str, original: str) -> None:
+def moving(folder: str, place: str, work: str) -> None:
+    """What needs room on the disk is done before the move, so that it can't fail behind it."""
+    said = {**_facts(folder), "original": os.path.abspath(place)}
+    _replace(Path(work) / _MOVING, {"folder": os.path.abspath(folder), "facts": said})
+    _replace(Path(work) / FILE, said)
+
+
+def settle(work: str) -> None:
+    """Nothing, where no move was begun, or not one that came to its end."""
+    said = _json(Path(work) / _MOVING)
+    facts, file = said.get("facts", {}), Path(work) / FILE
+    folder = Path(said.get("folder", ""))
+    was = _facts(str(folder)).get("original")
+    if was and file.is_file() and os.path.isdir(facts["original"]) and not os.path.exists(was):
+        os.replace(file, folder / FILE)
+
+
+def adopt(folder: str, name: str) -> None:
     file = Path(folder) / FILE
-    _replace(file, {**_json(file), "original": os.path.abspath(original)})
+    _replace(file, {**_json(file), "name": name, "register": True})
+
+
+def made(folder: str) -> None:
+    facts = _facts(folder)
+    said = [facts.get(key) for key in ("name", "task", "weight_format")]
+    if all(said):
+        _say(*said)
 
 
 def original(folder: str) -> None:
@@ -142,18 +173,40 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _replace(file: Path, facts: dict[str, Any]) -> None:
     part = file.with_name(f".{file.name}.part")
-    with open(part, "w", encoding="utf-8", errors="surrogateescape") as content:
-        json.dump(facts, content, indent=2, ensure_ascii=False)
-        content.write("\n")
-        content.flush()
-        os.fsync(content.fileno())
-    os.replace(part, file)
+    try:
+        with open(part, "w", encoding="utf-8", errors="surrogateescape") as content:
+            json.dump(facts, content, indent=2, ensure_ascii=False)
+            content.write("\n")
+            content.flush()
+            os.fsync(content.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _say(*facts: object) -> None:
     sys.stdout.buffer.write(os.fsencode("\t".join(map(str, facts)) + "\n"))
 
 
+COMMANDS = {
+    "find": find,
+    "write": write,
+    "made": made,
+    "moving": moving,
+    "settle": settle,
+    "adopt": adopt,
+    "original": original,
+    "name": name,
+}
+
+
+def main(command: str, *words: str) -> None:
+    try:
+        COMMANDS[command](*words)
+    except OSError as error:
+        _say(error.strerror)
+        sys.exit(REFUSED)
+
+
 if __name__ == "__main__":
-    commands = {"find": find, "write": write, "moved": moved, "original": original, "name": name}
-    commands[sys.argv[1]](*sys.argv[2:])
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .smalldisk import SmallDisk
 from .terminal import Terminal
 
 PROJECT = Path(__file__).parents[2]
@@ -32,6 +33,14 @@ def safetensors(shapes: dict[str, list[int]]) -> bytes:
     return struct.pack("<Q", len(text)) + text + bytes(end)
 
 
+def gguf(kind: int = 0, offset: int = 0, data: int = 1024) -> bytes:
+    """A GGUF file of one tensor of 256 numbers, whose weights are so many bytes of zeros."""
+    name = struct.pack("<Q", 6) + b"weight"
+    tensor = name + struct.pack("<IQIQ", 1, 256, kind, offset)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor
+    return head + bytes(-len(head) % 32 + data)
+
+
 def model(folder: Path, config: dict[str, Any] | None = None) -> Path:
     """A folder as it comes from a download, of the smallest kind."""
     folder.mkdir(parents=True)
@@ -49,16 +58,26 @@ class House:
     home: Path
     env: dict[str, str] = field(default_factory=dict)
     bound_s: float = 60
+    prefix: tuple[str, ...] = ()
+    """Of every call."""
 
     def __post_init__(self) -> None:
-        self.source = self.home / "models"
-        self.out = self.source / "converted_models"
-        self.og = self.source / "og_models"
+        self._look_at(self.home / "models")
         self.source.mkdir(parents=True, exist_ok=True)
         own = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         if "OV_CONVERT_ENV" not in self.env:
             own["OV_CONVERT_ENV"] = str(self._stand_in())
         self.env = own | self.env
+
+    def _look_at(self, source: Path) -> None:
+        self.source = source
+        self.out = self.source / "converted_models"
+        self.og = self.source / "og_models"
+
+    def behind(self, disk: SmallDisk) -> None:
+        """From now on ~/models is on that disk."""
+        self.prefix = disk.prefix
+        self._look_at(disk.seen)
 
     def _stand_in(self) -> Path:
         """An environment whose optimum-cli is the stand-in, and whose hf is the real one."""
@@ -96,7 +115,7 @@ class House:
 
     def _running(self, words: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [SCRIPT, *words],
+            [*self.prefix, SCRIPT, *words],
             env=self.env | env,
             cwd=self.home,
             stdin=subprocess.DEVNULL,

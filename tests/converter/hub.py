@@ -22,6 +22,8 @@ class Hub:
         self.asked: list[tuple[str, int]] = []
         self.breaks = 0
         """So many more times a file is broken off in the middle."""
+        self.told: dict[str, int] = {}
+        """Sizes that are told when somebody asks before, where they are others."""
         self.gated = False
         self.stands = threading.Event()
         """Set: a file stands still in the middle."""
@@ -101,7 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(said.removeprefix("bytes=").split("-")[0]) if said else 0
         span = f"bytes {start}-{len(content) - 1}/{len(content)}"
         ranged = {"Content_Range": span} if said else {}
-        self._head(len(content) - start, 206 if said else 200, ETag=f'"{_tag(content)}"', **ranged)
+        length = len(content) - start if body else self.hub.told.get(name, len(content))
+        self._head(length, 206 if said else 200, ETag=f'"{_tag(content)}"', **ranged)
         if body:
             self.hub.asked.append((name, start))
             self._pour(content[start:])

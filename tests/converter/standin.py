@@ -3,6 +3,7 @@
 when it is halfway, and waits until somebody has read that and written an answer."""
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -14,6 +15,18 @@ def say(text: str, code: int | None = None) -> None:
     sys.stdout.flush()
     if code is not None:
         sys.exit(code)
+
+
+def fill(folder: Path) -> OSError:
+    """Until the disk takes no more."""
+    with (folder / "filler").open("wb", buffering=0) as file:
+        for size in (1 << 20, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                full = error
+    return full
 
 
 words = sys.argv[1:]
@@ -35,11 +48,16 @@ if how == "fails":
     say("Traceback (most recent call last):\nValueError: the shards do not fit", 1)
 if how == "full":
     say("OSError: [Errno 28] No space left on device", 1)
+if how == "fills":
+    say(f"OSError: {fill(out)}", 1)
+if how == "unheard":  # it may write, and those who listen may not
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 if how == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "code":
     say("ValueError: pass the argument `trust_remote_code=True` to allow it.", 1)
-if how == "missing":
+if how in ("missing", "unheard"):
     say("LlamaForCausalLM LOAD REPORT\nKey | Status |\nlm_head.weight | MISSING |")
 if model := os.environ.get("STAND_IN_MODEL"):
     shutil.copytree(model, out, dirs_exist_ok=True)
@@ -49,3 +67,7 @@ else:
         for name in ("openvino_tokenizer.xml", "openvino_tokenizer.bin"):
             (out / name).write_text("tokens")
 (out / "words.txt").write_bytes(os.fsencode("\n".join(words)))
+if how == "fills, misses":
+    fill(out)
+    say("TracerWarning: more than a page of these\n" * 1000)
+    say("LlamaForCausalLM LOAD REPORT\nKey | Status |\nlm_head.weight | MISSING |")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from .house import House, model, safetensors
+from .house import House, gguf, model, safetensors
 
 WHERE = "task-text-generation-with-past__wf-int8"
 
@@ -199,7 +199,7 @@ def test_a_dry_run_tells_what_would_fail(house: House) -> None:
 
 def test_what_is_served_as_it_is_is_pointed_to(house: House) -> None:
     file = house.source / "small one.gguf"
-    file.write_bytes(b"GGUF")
+    file.write_bytes(gguf())
     assert "--import" in house.convert()
     assert house.call("--no-verify", "--import", "small one.gguf").returncode == 0
     assert set(house.registry) == {"small-one"}
@@ -217,13 +217,119 @@ def test_what_can_not_be_imported_is_said(house: House) -> None:
     house.model("A")
     for what, reason in {
         "/nowhere": "There is nothing at /nowhere.",
-        "cut.gguf": "is no GGUF file",
+        "cut.gguf": "does not begin with 'GGUF'",
         "A": "named without --import",
     }.items():
         done = house.call("--no-verify", "--import", what)
         assert done.returncode == 2
         assert reason in done.stdout
     assert house.registry == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset", "least"), [(0, 0, 1024), (2, 32, 32 + 144), (12, 0, 144), (99, 4096, 4096)]
+)
+def test_a_gguf_file_that_is_cut_short_is_not_imported(
+    house: House, kind: int, offset: int, least: int
+) -> None:
+    file = house.source / "cut.gguf"
+    whole = len(gguf(kind, offset, least))
+    file.write_bytes(gguf(kind, offset, least - 1))
+    done = house.call("--no-verify", "--import", "cut.gguf")
+    assert done.returncode == 2
+    assert f"cut short: {whole - 1} of {whole} bytes. Download it again" in done.stdout
+    assert house.registry == {}
+    file.write_bytes(gguf(kind, offset, least))
+    assert house.call("--no-verify", "--import", "cut.gguf").returncode == 0
+
+
+def unregistered(house: House) -> str:
+    """A conversion that no name serves yet."""
+    house.model("A")
+    house.convert("--no-register", "--task", "feature-extraction", "--weight-format", "fp16")
+    [folder] = house.out.glob("a/task-*")
+    return str(folder)
+
+
+def test_what_was_not_registered_is_imported_as_what_it_is(house: House) -> None:
+    folder = unregistered(house)
+    assert house.call("--no-verify", "--import", folder).returncode == 0
+    assert house.registry == {
+        "a": {
+            "path": "a/task-feature-extraction__wf-fp16",
+            "task": "feature-extraction",
+            "weight_format": "fp16",
+        }
+    }
+    assert house.records[0]["register"] is True
+    assert house.call("--yes", "--remove", "a").returncode == 0
+    assert house.registry == {}
+    assert house.records == []
+    assert house.originals == ["A"]
+
+
+def test_what_was_not_registered_is_imported_under_another_name(house: House) -> None:
+    folder = unregistered(house)
+    assert house.call("--no-verify", "--import", folder, "--name", "b").returncode == 0
+    house.convert("--reindex")
+    assert set(house.registry) == {"b"}
+    assert house.call("--yes", "--remove", "b").returncode == 0
+    assert house.records == []
+
+
+def test_a_conversion_of_another_machine_stays_when_it_is_removed(house: House) -> None:
+    brought = house.home / "brought"
+    shutil.copytree(unregistered(house), brought)
+    assert house.call("--no-verify", "--import", str(brought)).returncode == 0
+    [name] = house.registry
+    assert name == "a-2"  # a is the conversion that nobody serves
+    assert house.registry[name]["task"] == "feature-extraction"
+    shutil.rmtree(house.out / "a")
+    assert house.call("--no-verify", "--import", str(brought), "--name", "a").returncode == 0
+    assert house.call("--yes", "--remove", "a").returncode == 0
+    assert (brought / "conversion.json").is_file()
+
+
+def test_what_is_finished_without_a_name_is_said(house: House) -> None:
+    house.model("A")
+    house.convert("--no-register", "--keep-original")
+    [file] = house.out.glob("*/task-*/conversion.json")
+    file.write_text(file.read_text().replace('"keep_original": true', '"keep_original": false'))
+    assert "a: was converted before, and only its original" in house.convert("--dry-run")
+    said = house.convert()
+    assert "a: was converted before, and is not registered; ov-convert-model --import" in said
+    assert "Now that a model is registered" not in said
+    assert house.registry == {}
+    assert (house.og / "A").is_dir()
+
+
+def test_links_in_an_original_lead_where_they_led(house: House) -> None:
+    original = house.model("A")
+    blobs = house.home / "blobs"
+    blobs.mkdir()
+    (original / "model.safetensors").rename(blobs / "weights")
+    (original / "model.safetensors").symlink_to("../../blobs/weights")
+    (original / "sub").mkdir()
+    links = {
+        "inner": ("tokenizer.json", "tokenizer.json"),
+        "sub/up": ("../tokenizer.json", "../tokenizer.json"),
+        "sub/out": ("../../../blobs", str(blobs)),
+        "sub/through": ("out/weights", "out/weights"),
+        "round": ("../A/tokenizer.json", "tokenizer.json"),
+        "absolute": (f"{original}/tokenizer.json", "tokenizer.json"),
+        "away": (f"{blobs}/weights", f"{blobs}/weights"),
+        "gone": ("../../nowhere", str(house.home / "nowhere")),
+    }
+    for name, (said, _) in links.items():
+        (original / name).symlink_to(said)
+    (house.og / "A").mkdir(parents=True)  # so that it gets another name
+    house.convert()
+    moved = house.og / "A-2"
+    assert (moved / "model.safetensors").read_bytes() == (blobs / "weights").read_bytes()
+    assert {name: os.readlink(moved / name) for name in links} == {
+        name: wanted for name, (_, wanted) in links.items()
+    }
+    assert "it is converted already" in house.convert("A-2")
 
 
 def test_removing_takes_the_conversion_and_leaves_the_original(house: House) -> None:

@@ -1,13 +1,15 @@
 """Repositories that are downloaded first: whole, broken off, and taken up again."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from .house import LLAMA, House, safetensors
+from .house import LLAMA, PROJECT, House, safetensors
 from .hub import Hub
 
 REPO = "some-org/Tiny-Chat.1"
@@ -111,3 +113,33 @@ def test_a_gated_repository_is_told_from_a_broken_connection(house: House, hub: 
     assert "auth login" in line
     assert "\x1b" not in line
     assert not (house.source / "Tiny-Chat.1").exists()
+
+
+def test_a_repository_that_does_not_fit_is_refused_before(house: House, hub: Hub) -> None:
+    hub.told = {"model.safetensors": 10**18}
+    done = house.call("--yes", "--no-verify", REPO)
+    assert done.returncode == 1
+    assert "its download needs 1000000000.0 GB in" in done.stdout
+    assert "are free: make room" in done.stdout
+    assert hub.asked == []
+    assert not (house.source / "Tiny-Chat.1").exists()
+
+
+def room(folder: Path, printed: str) -> int:
+    (folder / "printed").write_text(printed)
+    program = PROJECT / "scripts" / "lib" / "room.py"
+    return int(subprocess.check_output([sys.executable, program, folder, folder / "printed"]))
+
+
+def test_what_has_come_of_a_download_needs_no_room(tmp_path: Path) -> None:
+    printed = json.dumps([{"file": "a", "size": "32.0M"}, {"file": "b", "size": "-"}])
+    assert room(tmp_path, printed) == 32_000_000
+    part = tmp_path / ".cache" / "huggingface" / "download" / "x.y.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(12_000_000))
+    assert room(tmp_path, printed) == 20_000_000
+
+
+@pytest.mark.parametrize("printed", ["", "usage: hf", "[{}]", '{"a": 1}', '[{"size": "large"}]'])
+def test_a_download_whose_size_can_not_be_told_needs_none(tmp_path: Path, printed: str) -> None:
+    assert room(tmp_path, printed) == 0

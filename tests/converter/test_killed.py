@@ -19,31 +19,36 @@ step() {
     count=$((count + 1))
     [[ -z $KILL_LIST ]] || printf '%s %s\\n' "$count" "${BASH_COMMAND//$'\\n'/ }" >>"$KILL_LIST"
     [[ $count != "$KILL_AT" ]] || kill -9 $$
+    [[ -z $FULL_AT ]] || ((count < FULL_AT)) || { trap '' XFSZ && ulimit -S -f 0; }
 }
 [[ $0 != *ov-convert-model ]] || { count=0; set -T; trap step DEBUG; }
 """
-"""Bash reads this before the script, counts its commands, and kills it before one of them."""
+"""Bash reads this before the script, counts its commands, and kills it before one of them; or lets
+no write to a file succeed any more."""
 
 
 @pytest.fixture
 def steps(house: House) -> Path:
     file = house.home / "steps.sh"
     file.write_text(STEPS)
-    house.env |= {"BASH_ENV": str(file), "KILL_AT": "", "KILL_LIST": ""}
+    house.env |= {"BASH_ENV": str(file), "KILL_AT": "", "KILL_LIST": "", "FULL_AT": ""}
     return file
 
 
 TOUCHES = re.compile(r"mktemp|mkdir|mv|rm|exec|sync|wait|tool|printf '%s' ")
 """What a command begins with that changes the disk or starts something that does."""
 
+WRITES = re.compile(r"mktemp|mkdir|wait|tool record|printf '%s' ")
+"""The same of commands that need room."""
 
-def steps_of(house: House) -> list[int]:
+
+def steps_of(house: House, touches: re.Pattern[str] = TOUCHES) -> list[int]:
     """The numbers of the commands of a conversion that touch the disk, in order."""
     file = house.home / "commands"
     house.convert(KILL_LIST=str(file))
     lines = [line.partition(" ") for line in file.read_text().splitlines()]
     begun = next(n for n, line in enumerate(lines) if line[2].startswith("convert_one"))
-    return sorted({int(line[0]) for line in lines[begun:] if TOUCHES.match(line[2])})
+    return sorted({int(line[0]) for line in lines[begun:] if touches.match(line[2])})
 
 
 def is_as_it_should_be(house: House, models: set[str]) -> None:
@@ -70,9 +75,45 @@ def test_killed_before_any_step_it_loses_nothing(house: House, steps: Path) -> N
         assert set(house.registry) == {"old", "new"}, f"killed at command {number}"
         assert [record["name"] for record in house.records] == ["new", "old"]
         assert sorted(os.listdir(house.og)) == ["New", "Old"]
+        originals = [Path(record["original"]).parent for record in house.records]
+        assert originals == [house.og] * 2, f"killed at command {number}"
         assert house.left_behind == []
         house.call("--yes", "--remove", "new")
         (house.og / "New").rename(house.home / f"New {number}")
+
+
+def test_where_nothing_can_be_written_from_any_step_on_it_loses_nothing(
+    house: House, steps: Path
+) -> None:
+    house.model("Old")
+    numbers = steps_of(house, WRITES)
+    assert len(numbers) > 10
+    for number in numbers:
+        house.model("New")
+        done = house.call("--yes", "--no-verify", FULL_AT=str(number))
+        assert done.returncode == ("failed   New: " in done.stdout), done.stdout
+        assert ("done     new: " in done.stdout) != ("failed   New: " in done.stdout)
+        assert house.left_behind == []
+        is_as_it_should_be(house, {"old"})
+        house.convert()
+        assert set(house.registry) == {"old", "new"}, f"full at command {number}"
+        assert sorted(os.listdir(house.og)) == ["New", "Old"]
+        [original] = [r["original"] for r in house.records if r["name"] == "new"]
+        assert original == str(house.og / "New"), f"full at command {number}"
+        house.call("--yes", "--remove", "new")
+        (house.og / "New").rename(house.home / f"New {number}")
+
+
+def test_what_can_not_be_heard_is_not_taken_for_whole(house: House, steps: Path) -> None:
+    """An export that leaves out tensors and says so, where nobody can write that down."""
+    house.model("Old")
+    number, *_ = steps_of(house, re.compile("export_model"))
+    house.model("New")
+    done = house.call("--yes", "--no-verify", FULL_AT=str(number), STAND_IN="unheard")
+    assert done.returncode == 1
+    assert "what it said could not be kept whole: make room in" in done.stdout
+    is_as_it_should_be(house, {"old"})
+    assert [record["name"] for record in house.records] == ["old"]
 
 
 @pytest.fixture

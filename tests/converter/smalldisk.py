@@ -1,0 +1,49 @@
+"""A small disk. With namespaces of one's own, which most users may have, it is a tmpfs, full when it
+is full. Elsewhere it is a limit of 8 MB for each file, at which writes fail as well.
+"""
+
+import os
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOUNT = 'mount -t tmpfs -o size=320m tmpfs "$1" && echo mounted && exec cat'
+_LIMIT = "trap '' XFSZ && ulimit -f 8192 && exec \"$@\""
+_LEFT = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SmallDisk:
+    """`seen` is its folder for the test; programs called behind `prefix` have it at its place."""
+
+    seen: Path
+    prefix: tuple[str, ...]
+    mounted: bool
+
+    def fill(self) -> None:
+        """But for 8 MB."""
+        if self.mounted:
+            disk = os.statvfs(self.seen)
+            with (self.seen / "filler").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - _LEFT)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Generator[SmallDisk]:
+    """One of 320 MB at `folder`, which is made. What is on it goes with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(
+        ["unshare", "-rm", "sh", "-c", _MOUNT, "-", folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() == b"mounted\n":
+            enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount")
+            seen = Path(f"/proc/{holder.pid}/root{folder}")
+            yield SmallDisk(seen, (*enter, "--preserve-credentials", "--"), mounted=True)
+        else:
+            yield SmallDisk(folder, ("bash", "-c", _LIMIT, "-"), mounted=False)
