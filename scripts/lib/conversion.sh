@@ -265,7 +265,7 @@ last_words() {
     local line
     # without colours, and without what hf says of itself
     line=$(sed $'s/\e\\[[0-9;]*m//g' -- "$heard" | grep -v -e '^[[:space:]]*$' -e '^Set HF_DEBUG' -e '^Hint: ' | tail -n 1)
-    printf '%s' "${line:-it said nothing}"
+    printf '%s' "${line:-it said nothing, or nothing that could be kept}"
 }
 
 speaks() { # whether the model loads and says something, on the CPU
@@ -366,5 +366,10 @@ move_far() { # FOLDER PLACE: to another disk, copied whole before anything is re
         rm -rf -- "$part"
         return 1
     }
-    old=$(mktemp -d -- "$src/.moved-XXXXXX") && mv -T -- "$1" "$old" && rm -rf -- "$old"
+    # out of its place at once: half an original that is being removed is nobody's
+    { old=$(mktemp -d -- "$src/.moved-XXXXXX") && mv -T -- "$1" "$old"; } || {
+        rm -rf -- "$2"
+        return 1
+    }
+    rm -rf -- "$old" || true
 }

@@ -36,12 +36,12 @@ enough_room() { # FOLDER COMMAND...: whether what the download still brings fits
 }
 
 download() { # ORG/NAME FOLDER
-    mark_download "$1" "$2" false || { forget_empty "$2" && return 1; }
+    mark_download "$1" "$2" false || { forget_empty "$2"; return 1; }
     # other forms of the same weights, and what belongs to other programs
     local others=('*.gguf' '*.onnx' 'onnx/*' '*.h5' '*.msgpack' '*.pth' '*.tflite' 'original/*'
         'consolidated*' 'coreml/*' 'openvino/*' 'metal/*' 'flax_*' 'tf_*' 'rust_*')
     local try get=("$environment/bin/hf" download "$1" --local-dir "$2")
-    enough_room "$2" "${get[@]}" "${others[@]/#/--exclude=}" || { forget_empty "$2" && return 1; }
+    enough_room "$2" "${get[@]}" "${others[@]/#/--exclude=}" || { forget_empty "$2"; return 1; }
     for try in 1 2 3 4 5 6; do
         # one file first: its errors tell why, where those of a whole repository pass over them
         if run "${get[@]}" config.json && run "${get[@]}" "${others[@]/#/--exclude=}" &&
@@ -74,7 +74,7 @@ download() { # ORG/NAME FOLDER
 
 forget_empty() { # FOLDER: where nothing of it has come
     local come
-    come=$(find "$1" -name .cache -prune -o -type f ! -name "$download_mark*" -print -quit) || return 0
+    come=$(find "$1" -name .cache -prune -o -type f ! -name "$download_mark*" -print -quit 2>/dev/null) || return 0
     [[ -n $come ]] || come=$(find "$1/.cache" -name '*.incomplete' -size +0 -print -quit 2>/dev/null) || true
     [[ -n $come ]] || rm -rf -- "$1"
 }

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
 
 def needed(folder: Path, printed: str) -> int:

@@ -1,5 +1,5 @@
-"""A small disk. With namespaces of one's own, which most users may have, it is a tmpfs, full when it
-is full. Elsewhere it is a limit of 8 MB for each file, at which writes fail as well.
+"""A small disk. With namespaces of one's own, which most users may have, it is a tmpfs. Elsewhere
+it is a limit of 8 MB for each file, at which writes fail as well.
 """
 
 import os

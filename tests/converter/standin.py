@@ -37,6 +37,9 @@ assert words[:2] == ["export", "openvino"]
 assert (source / "config.json").is_file()
 say("Some of the lines of a run that goes well hold the word error.")
 
+if how == "unheard":  # it may write, and those who listen may not
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 out.mkdir()
 (out / "openvino_model.xml").write_text("<net/>")
 if gate := os.environ.get("STAND_IN_GATE"):
@@ -50,9 +53,6 @@ if how == "full":
     say("OSError: [Errno 28] No space left on device", 1)
 if how == "fills":
     say(f"OSError: {fill(out)}", 1)
-if how == "unheard":  # it may write, and those who listen may not
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 if how == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "code":

@@ -2,7 +2,6 @@
 told, though the log lies on the same disk."""
 
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
