@@ -350,7 +350,7 @@ move_original() { # FOLDER TARGET
     why=$(tool outward "$1") || { reason+=": $why" && return 1; }
     # what needs room comes first; if it is killed behind the move, the next run's sweep goes on
     why=$(tool record moving "$2" "$place" "$work") || { reason+=": $why" && return 1; }
-    if [[ $(stat -c %d -- "$1") == $(stat -c %d -- "$og") ]]; then
+    if [[ $(stat -c %d -- "$1") == $(stat -L -c %d -- "$og") ]]; then
         { mv -T -n -- "$1" "$place" && [[ ! -e $1 ]]; } || return 1
     else
         move_far "$1" "$place" || return 1

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _MOUNT = 'mount -t tmpfs -o size=320m tmpfs "$1" && echo mounted && exec cat'
 _LIMIT = "trap '' XFSZ && ulimit -f 8192 && exec \"$@\""
@@ -31,8 +32,9 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Generator[SmallDisk]:
-    """One of 320 MB at `folder`, which is made. What is on it goes with it."""
+def small_disk(folder: Path, *, apart: bool = False) -> Generator[SmallDisk]:
+    """One of 320 MB at `folder`, which is made. What is on it goes with it.
+    `apart`: another disk than the rest also where it is a limit."""
     folder.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
         ["unshare", "-rm", "sh", "-c", _MOUNT, "-", folder],
@@ -45,5 +47,9 @@ def small_disk(folder: Path) -> Generator[SmallDisk]:
             enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount")
             seen = Path(f"/proc/{holder.pid}/root{folder}")
             yield SmallDisk(seen, (*enter, "--preserve-credentials", "--"), mounted=True)
-        else:
-            yield SmallDisk(folder, ("bash", "-c", _LIMIT, "-"), mounted=False)
+            return
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        if apart:
+            folder.rmdir()
+            folder.symlink_to(memory)
+        yield SmallDisk(folder, ("bash", "-c", _LIMIT, "-"), mounted=False)

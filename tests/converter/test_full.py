@@ -86,7 +86,7 @@ def test_an_original_that_does_not_fit_where_it_is_moved_stays(house: House) -> 
     original = house.model("A")
     (original / "model.safetensors").write_bytes(LARGE)
     place = house.home / "elsewhere"
-    with small_disk(place) as disk:
+    with small_disk(place, apart=True) as disk:
         disk.fill()
         house.prefix = disk.prefix
         done = house.call("--yes", "--no-verify", OV_MODEL_OG=str(place))
@@ -104,9 +104,22 @@ def test_an_original_that_does_not_fit_where_it_is_moved_stays(house: House) -> 
 def test_an_original_is_moved_to_another_disk(house: House) -> None:
     house.model("A")
     place = house.home / "elsewhere"
-    with small_disk(place) as disk:
+    with small_disk(place, apart=True) as disk:
         house.prefix = disk.prefix
         house.convert(OV_MODEL_OG=str(place))
         assert (disk.seen / "A" / "model.safetensors").is_file()
     assert [record["original"] for record in house.records] == [str(place / "A")]
     assert list(house.source.iterdir()) == [house.out]
+
+
+def test_an_original_is_moved_to_another_disk_behind_a_link(house: House) -> None:
+    house.model("A")
+    place = house.home / "elsewhere"
+    with small_disk(place) as disk:
+        disk.fill()
+        house.prefix = disk.prefix
+        (house.source / "A" / "model.safetensors").write_bytes(LARGE)
+        house.og.symlink_to(place)
+        done = house.call("--yes", "--no-verify")
+        assert (done.returncode == 1) == disk.mounted
+        assert len(list(disk.seen.glob("A"))) + len(list(house.source.glob("A"))) == 1
