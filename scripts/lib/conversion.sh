@@ -70,22 +70,32 @@ choose_name() { # NAME: sets name to it, or to NAME-2, NAME-3, ...
 }
 
 being_made() { # FIELD VALUE: whether another run works on that name or source now
-    local folder
+    local folder said
     for folder in "$out"/.converting-*/; do
-        if [[ -f $folder/$1 && $(<"$folder/$1") == "$2" ]] && ! flock -n "$folder/lock" true; then
-            return 0
-        fi
+        [[ -f $folder/$1 ]] || continue
+        IFS= read -r -d '' said 2>/dev/null <"$folder/$1" || true
+        [[ $said == "$2" || ($1 == source && $said -ef $2) ]] || continue
+        flock -n "$folder/lock" true || return 0
     done
     return 1
 }
 
+read_names() { # sets registered; where nothing is to be registered, a registry need not be sound
+    registered=$(tool registry "$registry" names) && return
+    reason=$registered registered=""
+    ((!register))
+}
+
 # One conversion.
 
-ready_to_convert() {
+packages_are_there() {
     [[ -x $environment/bin/optimum-cli && -x $environment/bin/hf ]] ||
         die "There is no conversion environment in $environment. Make it with: make -C ${project@Q} convert-env${OV_CONVERT_ENV:+, and unset OV_CONVERT_ENV}"
     ((!verify)) || [[ -x $project/.venv/bin/python ]] ||
         die "The server's packages are not installed, and conversions are checked with them. Install them with: make -C ${project@Q} run, or leave the check out with --no-verify"
+}
+
+ready_to_convert() {
     local unwritable="$out can't be written: make room there, give it to yourself, or set OV_MODEL_OUT."
     mkdir -p -- "$out/.logs" || die "$unwritable"
     log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
@@ -206,7 +216,7 @@ prepare_work() {
         reason="it is gone: another ov-convert-model has converted it"
         return 1
     fi
-    registered=$(tool registry "$registry" names) || { reason=$registered && return 1; }
+    read_names || return 1
     if [[ $# == 1 ]]; then
         unset "chosen[$name]"
         choose_name "$name"
@@ -310,7 +320,7 @@ finish() { # FOLDER NAME TARGET TASK FORMAT
 enter() { # NAME PATH TASK FORMAT: into the registry; sets name, which somebody may have taken
     name=$1
     reason=$(tool registry "$registry" add "$name" "${@:2}") && return
-    registered=$(tool registry "$registry" names) || { reason=$registered && return 1; }
+    read_names || return 1
     grep -Fxq -- "$1" <<<"$registered" || return 1
     choose_name "$1"
     reason=$(tool registry "$registry" add "$name" "${@:2}")
@@ -332,10 +342,6 @@ finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, 
     else
         finished+=("$name: was converted before, and is not registered; ov-convert-model --import $(printf '%q' "$target") does that")
     fi
-}
-
-is_ours() { # FOLDER: whether it lies where originals are moved from
-    [[ ${1%/*} == "$src" && ! -L $1 ]]
 }
 
 move_original() { # FOLDER TARGET

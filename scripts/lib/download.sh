@@ -12,7 +12,9 @@ folder_of_repo() { # ORG/NAME: the folder where it is, or is to be
             return
         fi
     done
-    if [[ -e $src/${1#*/} ]]; then printf '%s' "$src/${1/\//--}"; else printf '%s' "$src/${1#*/}"; fi
+    folder=$src/${1#*/} # unless that is another one, or a link to nothing
+    [[ ! -e $folder && ! -L $folder && $folder != "$og" && $folder != "$out" ]] || folder=$src/${1/\//--}
+    printf '%s' "$folder"
 }
 
 is_whole_download() { # FOLDER ORG/NAME

@@ -4,11 +4,12 @@
 list_models() {
     local name task format path folder facts
     say "Registered in $registry:"
-    while IFS=$'\t' read -r name task format path; do
-        say "  ${name:-(none)}${name:+  ($task, $format)  $path$([[ -e $path ]] || printf '  MISSING')}"
-    done <<<"$(tool registry "$registry" list)"
+    [[ -n $registered ]] || say "  (none)"
+    while IFS=$'\t' read -r -d '' name task format path; do
+        say "  $name  ($task, $format)  $(shown "$path")$([[ -e $path ]] || printf '  MISSING')"
+    done < <(tool registry "$registry" list)
     say "" "In $src, not converted:"
-    find_sources
+    if no_source; then say "  $reason"; else find_sources; fi
     for folder in "${folders[@]}"; do
         name=$(name_of "$folder")
         if [[ -n $name ]]; then
@@ -25,10 +26,7 @@ list_models() {
 }
 
 names_of() { # PATH: the names that are registered for it
-    local name path
-    while IFS=$'\t' read -r name _ _ path; do
-        [[ ! $path -ef $1 ]] || printf '%s\n' "$name"
-    done <<<"$(tool registry "$registry" list)"
+    tool registry "$registry" serving "$1" || true
 }
 
 name_of() { # PATH: the first of them
@@ -74,31 +72,58 @@ enter_imported() { # PATH NAME TASK FORMAT: a conversion that no name serves has
 }
 
 is_conversion() { # PATH: whether it was made here, and not brought from another machine
-    [[ $(realpath -m -- "$1") == "$(realpath -m -- "$out")"/*/task-* && -n $(tool record made "$1") ]]
+    [[ -n $1 && -e $1 && ${1%/*}/.. -ef $out && -n $(tool record made "$1") ]]
 }
 
 remove_model() { # NAME: and the conversion that was made under it, unless another name serves it
-    local path ours="" original=""
-    path=$(tool registry "$registry" list | awk -F '\t' -v name="$1" '$1 == name { print $4 }')
-    [[ -n $path ]] || die "There is no model '$1'; there are: $(tool registry "$registry" list | cut -f 1 | paste -sd , | sed 's/,/, /g')."
-    if is_conversion "$path" && [[ $(tool record name "$path") == "$1" && $(names_of "$path") == "$1" ]]; then
+    local path ours="" original="" what others="" answer=""
+    path=$(tool registry "$registry" path "$1" && printf .) || die "${path%.}"
+    path=${path%$'\n.'}
+    if belongs_to "$path" "$1"; then
         ours=$path
         original=$(tool record original "$path")
+        [[ -w $out && -w ${path%/*} && (-L $path || -w $path) ]] ||
+            die "$(shown "$path") can't be deleted: give it and its folder to yourself, or make its disk writable."
     fi
+    what_of_files "$path" "$1"
     if ((!yes)); then
         [[ -t 0 ]] || die "There is no terminal to ask: call it with --yes."
-        local question="Its files stay at $path."
-        [[ -z $ours ]] || question="This deletes $path."
-        local answer=""
-        read -r -p "$question Forget the model $1? [y/N] " answer || true
+        read -r -p "$what. Forget the model $(shown "$1")? [y/N] " answer || true
         [[ ${answer,,} == y* ]] || die "Nothing was changed."
     fi
-    path=$(tool registry "$registry" remove "$1") || die "$path"
-    if [[ -n $ours ]]; then # first out of its place, so that no half of it stays there
-        work=$(mktemp -d -- "$out/.converting-XXXXXX")
-        mv -T -- "$ours" "$work/model"
-        rmdir --ignore-fail-on-non-empty -- "${ours%/*}"
-        end_work
+    reason=$(tool registry "$registry" remove "$1") || die "$reason"
+    [[ -z $ours ]] || alone delete_conversion "$ours" || die "$(shown "$1") is forgotten, but $(shown "$ours") can't be deleted."
+    say "$(shown "$1"): removed; $what"
+}
+
+belongs_to() { # PATH NAME: whether it was made here under that name, and nobody else needs it
+    is_conversion "$1" &&
+        [[ $(tool record name "$1") == "$2" && $(tool registry "$registry" used "$1") == "$2" ]]
+}
+
+what_of_files() { # PATH NAME: sets what, to what its removal does
+    if [[ -z $1 ]]; then
+        what="its entry names no files"
+    elif [[ ! -e $1 ]]; then
+        what="its files are not at $(shown "$1") any more"
+        [[ ! -L $1 ]] || what="$(shown "$1") is a link to nothing, and stays"
+    elif [[ -z $ours ]]; then
+        others=$(names_of "$1" | grep -Fxv -- "$2" | paste -sd , | sed 's/,/, /g') || true
+        what="its files stay at $(shown "$1")${others:+, for $others}"
+    else
+        what="this deletes $(shown "$1")"
+        [[ ! -L $1 ]] || what="this deletes the link $(shown "$1"), and what it points to stays"
+        if [[ -e $original ]]; then
+            what+="; its original is $(shown "$original")"
+        elif [[ -n $original ]]; then
+            what+="; its original is no longer at $(shown "$original")"
+        fi
     fi
-    say "$1: removed${original:+; its original is $original}"
+}
+
+delete_conversion() { # PATH: first out of its place, so that no half of it stays there
+    work=$(mktemp -d -- "$out/.converting-XXXXXX") && mv -T -- "$1" "$work/model" || return 1
+    rmdir --ignore-fail-on-non-empty -- "${1%/*}"
+    rm -rf -- "$work" || return 1
+    work=""
 }

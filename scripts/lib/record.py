@@ -63,13 +63,15 @@ def free(name: str, taken: Collection[str]) -> str:
 
 
 def find(folder: str, original: str) -> None:
-    """A folder that was downloaded anew under an old name is another one."""
-    place = os.path.abspath(original)
+    """A folder that was downloaded anew under an old name is another one; one that is reached by
+    another path is not."""
+    place = os.path.realpath(original)
     prints = fingerprints(Path(original))
     for made in all_in(Path(folder)):
         weights = made.facts.get("weights", {})
         seen = {n: (w.get("bytes"), w.get("modified_ns")) for n, w in weights.items()}
-        if made.facts.get("original") == place and seen == prints:
+        said = made.facts.get("original")
+        if seen == prints and isinstance(said, str) and said and os.path.realpath(said) == place:
             stays = "stays" if made.facts.get("keep_original") else "moves"
             listed = "yes" if made.facts.get("register") else "no"
             _say(made.name, made.folder, made.task, made.weight_format, stays, listed)

@@ -167,7 +167,7 @@ def test_a_model_can_be_left_out_of_the_registry(house: House) -> None:
     house.convert("--no-register")
     assert house.registry == {}
     assert len(house.records) == 1
-    house.convert("--reindex")
+    assert house.call("--reindex").returncode == 0
     assert set(house.registry) == {"a"}
 
 
@@ -302,7 +302,8 @@ def test_removing_works_also_where_the_files_have_gone(house: House) -> None:
     house.convert()
     shutil.rmtree(house.out / "a")
     done = house.call("--yes", "--remove", "a")
-    assert (done.returncode, done.stdout) == (0, "a: removed\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("a: removed; its files are not at ")
     assert house.registry == {}
 
 
@@ -432,7 +433,7 @@ def test_a_broken_registry_is_said_before_any_work_and_made_anew(house: House) -
     assert done.returncode == 2
     assert "--reindex" in done.stdout
     assert (house.source / "B").is_dir()
-    house.convert("--reindex")
+    assert house.call("--reindex").returncode == 0
     assert set(house.registry) == {"a"}
     [aside] = house.out.glob("registry.json.*.broken")
     assert aside.read_text().endswith('{"a":')

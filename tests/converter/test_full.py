@@ -88,7 +88,7 @@ def test_an_original_that_does_not_fit_where_it_is_moved_stays(house: House) -> 
     place = house.home / "elsewhere"
     with small_disk(place, apart=True) as disk:
         disk.fill()
-        house.prefix = disk.prefix
+        house.before = disk.prefix
         done = house.call("--yes", "--no-verify", OV_MODEL_OG=str(place))
         assert done.returncode == 1
         assert "its original can't be moved" in failure(done.stdout)
@@ -96,7 +96,7 @@ def test_an_original_that_does_not_fit_where_it_is_moved_stays(house: House) -> 
         assert not list(disk.seen.glob(".moving*"))
     assert set(house.registry) == {"a"}
     assert (original / "model.safetensors").read_bytes() == LARGE
-    house.prefix = ()
+    house.before = ()
     assert "a: was converted before, and is finished now" in house.convert()
     assert (house.og / "A" / "model.safetensors").read_bytes() == LARGE
 
@@ -105,7 +105,7 @@ def test_an_original_is_moved_to_another_disk(house: House) -> None:
     house.model("A")
     place = house.home / "elsewhere"
     with small_disk(place, apart=True) as disk:
-        house.prefix = disk.prefix
+        house.before = disk.prefix
         house.convert(OV_MODEL_OG=str(place))
         assert (disk.seen / "A" / "model.safetensors").is_file()
     assert [record["original"] for record in house.records] == [str(place / "A")]
@@ -117,7 +117,7 @@ def test_an_original_is_moved_to_another_disk_behind_a_link(house: House) -> Non
     place = house.home / "elsewhere"
     with small_disk(place) as disk:
         disk.fill()
-        house.prefix = disk.prefix
+        house.before = disk.prefix
         (house.source / "A" / "model.safetensors").write_bytes(LARGE)
         house.og.symlink_to(place)
         done = house.call("--yes", "--no-verify")
