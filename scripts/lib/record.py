@@ -12,15 +12,13 @@ record.py adopt FOLDER NAME         it is registered now, under this name
 Exits with 3 and a reason on stdout when the disk does not let it.
 """
 
-import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import source
 
@@ -30,8 +28,7 @@ _MOVING = "moving.json"
 _TOOLS = ("optimum-intel", "optimum", "transformers", "nncf", "torch", "openvino")
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """One conversion that is there."""
 
     name: str
@@ -118,6 +115,8 @@ def _versions(environment: Path) -> dict[str, str | None]:
 
 
 def _sha256(file: Path) -> str:
+    import hashlib  # takes longer than what most calls do
+
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

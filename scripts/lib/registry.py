@@ -19,9 +19,7 @@ import fcntl
 import itertools
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -82,11 +80,13 @@ class Registry:
 
     def try_writing(self) -> None:
         """Raises OSError where `write` would; nothing is left behind."""
+        from tempfile import TemporaryFile  # takes longer than what most calls do
+
         folder = self.path.parent
         while not os.path.lexists(folder):  # it is made by `locked`
             folder = folder.parent
         for place in (folder, self.path.resolve().parent if self.path.is_symlink() else folder):
-            with tempfile.TemporaryFile(dir=place):
+            with TemporaryFile(dir=place):
                 pass
         if self.lock.exists():
             with open(self.lock, "a"):
@@ -101,8 +101,9 @@ class Registry:
             if not os.path.lexists(copy):
                 break
             copy = file.with_name(f"{name}-{number}.{ending}")
-        shutil.copy2(file, copy)
-        with open(copy, "rb") as content:
+        with open(copy, "xb") as content:
+            content.write(file.read_bytes())
+            content.flush()
             os.fsync(content.fileno())
         return copy
 

@@ -52,7 +52,7 @@ def test_what_was_not_registered_is_imported_as_what_it_is(house: House) -> None
 def test_what_was_not_registered_is_imported_under_another_name(house: House) -> None:
     folder = unregistered(house)
     assert house.call("--no-verify", "--import", folder, "--name", "b").returncode == 0
-    house.convert("--reindex")
+    house.call("--reindex")
     assert set(house.registry) == {"b"}
     assert house.call("--yes", "--remove", "b").returncode == 0
     assert house.records == []

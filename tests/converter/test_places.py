@@ -1,6 +1,7 @@
 """Where models lie and what words mean: links, dots, and folders that can't be used."""
 
 import os
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -308,7 +309,7 @@ def test_a_folder_that_holds_the_results_is_not_moved(house: House) -> None:
 
 def test_what_is_served_from_a_folder_keeps_it_where_it_is(house: House) -> None:
     folder = house.model("A")
-    (folder / "a.gguf").write_bytes(b"GGUF")
+    (folder / "a.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
     assert house.call("--no-verify", "--import", str(folder / "a.gguf")).returncode == 0
     house.convert()
     assert set(house.registry) == {"a", "a-2"}
