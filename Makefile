@@ -44,11 +44,11 @@ install: $(VENV)/run.stamp
 uninstall:
 	@PREFIX="$(PREFIX)" scripts/install --remove
 
-test: $(VENV)/dev.stamp
-	$(PYTHON) -m pytest
+test: test-fast
+	$(PYTHON) -m pytest tests/model
 
 test-fast: $(VENV)/dev.stamp
-	$(PYTHON) -m pytest --ignore=tests/model
+	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --ignore=tests/model
 
 test-convert: $(VENV)/dev.stamp .venv-convert/stamp $(DOWNLOAD)
 	$(PYTHON) -m pytest tests/exports
