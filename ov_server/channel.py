@@ -64,7 +64,7 @@ class Channel:
 
 class Child:
     """`python -m MODULE FD` at the other end of a channel. It ends when the channel is closed, so
-    it outlives neither this object nor a server that was killed."""
+    it outlives neither this object nor, when its work is done, a server that was killed."""
 
     def __init__(self, module: str):
         ours, theirs = socket.socketpair()

@@ -55,7 +55,7 @@ def _told(read: Settings, bad: dict[str, str], file: str) -> Iterator[Line]:
         value = getattr(read, name)
         yield "is", name, "" if value is None else value
     if not bad:
-        yield "ok", "the server would start with them"
+        yield "ok", "the server takes every OV_ value"
 
 
 def devices() -> Iterator[Line]:

@@ -111,7 +111,7 @@ _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s\"'/]+/)+")
 
 def said(error: BaseException) -> str:
     """What a runtime's error says, without its file names: they help nobody and name paths."""
-    lines = [_PLACE.sub("", line).strip(" .\n") for line in str(error).splitlines()]
+    lines = [_PLACE.sub("", line).strip(" .!\n") for line in str(error).splitlines()]
     lines = [_PATH.sub("", line) for line in lines]
     telling = [line for line in lines if line and not line.startswith("Check '")]
     return (telling or [type(error).__name__])[0][:300]

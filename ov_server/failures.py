@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 _ROUTES = (
     "POST /v1/chat/completions, GET /v1/models, /health, /metrics and /openapi.json, "
-    "POST /v1/models/NAME/load, /unload and /pin"
+    "POST /v1/models/NAME/load, /unload and /pin, "
+    "and llama-server's GET /models, POST /models/load and /models/unload"
 )
 
 

@@ -36,14 +36,19 @@ def launch(app: FastAPI, stuck_s: float = _STUCK_S) -> None:
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_s)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
         signal.signal(number, lambda *_: None)
-    heart = Heart(manager, lambda: _loaded(app), lambda: _stuck(app, stuck_s))
+    heart = Heart(
+        manager,
+        lambda: "stopping" if server.should_exit else _loaded(app),
+        lambda: _stuck(app, stuck_s),
+    )
 
     def started() -> None:
         _greet(app, host, port)
         manager.tell("READY=1", f"STATUS={_loaded(app)}")
         heart.start()
 
-    _Server(config, started, manager).run(sockets=[listener])
+    server = _Server(config, started, manager)
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

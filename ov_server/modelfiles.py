@@ -89,18 +89,8 @@ def inspect(path: Path) -> ModelFiles:
                 "its path in the registry or in OV_MODEL_PATH."
             )
         else:
-            files, form = [], "ir"
-            if not any(path.glob("openvino*_model.xml")):
-                raise LoadFailed(
-                    f"The model folder '{path.name}' holds no openvino_model.xml. "
-                    "Convert the model again, or correct its path in the registry."
-                )
-            files = [f for f in path.iterdir() if f.is_file()]
-            if not (path / "openvino_tokenizer.xml").is_file():
-                raise LoadFailed(
-                    f"The model folder '{path.name}' holds no openvino_tokenizer.xml. "
-                    "Convert the model again."
-                )
+            files, form = [f for f in path.iterdir() if f.is_file()], "ir"
+            _check_names({f.name for f in files}, path.name)
         stats = [(f.name, f.stat()) for f in sorted(files)]
     except OSError as error:
         raise LoadFailed(f"The files of '{path.name}' can't be read: {error.strerror}.") from error
@@ -109,6 +99,18 @@ def inspect(path: Path) -> ModelFiles:
     return ModelFiles(
         path, form, sum(s.st_size for _, s in stats), max(s.st_mtime for _, s in stats), stamp
     )
+
+
+def _check_names(names: set[str], folder: str) -> None:
+    """Whether a converted model's folder is all there."""
+    graphs = [n for n in names if n.startswith("openvino") and n.endswith("_model.xml")]
+    wanted = [name.removesuffix(".xml") + ".bin" for name in sorted(graphs)]
+    for name in (*wanted, "openvino_tokenizer.xml") if graphs else ("openvino_model.xml",):
+        if name not in names:
+            raise LoadFailed(
+                f"The model folder '{folder}' holds no {name}. "
+                "Convert the model again, or correct its path in the registry."
+            )
 
 
 def context_length(files: ModelFiles) -> int:

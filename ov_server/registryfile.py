@@ -9,7 +9,10 @@ from .entries import RegistryState, changes, parse_registry
 log = logging.getLogger(__name__)
 
 _MEND = "mend its permissions"
-_REMEDY = {errno.EISDIR: "OV_REGISTRY_PATH must name the file, not its folder"}
+_REMEDY = {
+    errno.EISDIR: "OV_REGISTRY_PATH must name the file, not its folder",
+    errno.EINVAL: "put a file there",
+}
 _EMPTY = b'{"version":1,"models":{}}'
 
 
@@ -33,7 +36,7 @@ class RegistryFile:
         """Reads the file, and parses it when it says something else."""
         self._signature = self._sign()
         try:
-            text = self.path.read_bytes() if self._signature else _EMPTY
+            text = self._read_bytes() if self._signature else _EMPTY
             if text == self._text:
                 return
             state = parse_registry(text, self.path.parent)
@@ -44,6 +47,11 @@ class RegistryFile:
             self._keep(f"it is not a registry ({error}); mend its text")
         else:
             self._take(text, state)
+
+    def _read_bytes(self) -> bytes:
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            raise OSError(errno.EINVAL, "it is no file")  # a FIFO would never end
+        return self.path.read_bytes()
 
     def _sign(self) -> tuple[int, ...] | None:
         try:

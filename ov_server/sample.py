@@ -62,6 +62,7 @@ def _chat(path: Path, device: str, tokens: int) -> Sample:
         prompt = Renderer(tokenizer)([{"role": "user", "content": _QUESTION}], True, {})
     encoded = tokenizer.encode(prompt, add_special_tokens=not templated).input_ids.data
     pipeline = Paged(path, device, {"ENABLE_MMAP": False}, kv_cache_gb=1, chunk=256)
+    pipeline.warm_up()
     started = time.monotonic()
     plan = Plan(Sampling(temperature=0.0), tokens)
     pipeline.add(0, np.asarray(encoded).reshape(-1).tolist(), plan, tokens)

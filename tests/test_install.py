@@ -1,8 +1,10 @@
 """make install and make uninstall in a home of their own, and the unit that they put there."""
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from configparser import RawConfigParser
 from copy import copy
@@ -253,6 +255,18 @@ def anothers_unit(home: Home) -> Path:
     return home.unit
 
 
+def anothers_unit_for_the_same(home: Home) -> Path:
+    anothers_unit(home)
+    home.unit.write_text("[Unit]\nDescription=my own start of ov-llm-server in docker\n")
+    return home.unit
+
+
+def a_folder_for_the_settings(home: Home) -> Path:
+    home.settings.mkdir(parents=True)
+    (home.settings / "mine").touch()
+    return home.settings
+
+
 def a_file_for_a_folder(home: Home) -> Path:
     home.settings.parent.parent.mkdir()
     home.settings.parent.write_text("a file")
@@ -261,21 +275,29 @@ def a_file_for_a_folder(home: Home) -> Path:
 
 @pytest.mark.parametrize(
     "put",
-    [anothers_file, anothers_script, anothers_gone_script, anothers_unit, a_file_for_a_folder],
+    [
+        anothers_file,
+        anothers_script,
+        anothers_gone_script,
+        anothers_unit,
+        anothers_unit_for_the_same,
+        a_file_for_a_folder,
+        a_folder_for_the_settings,
+    ],
 )
 def test_what_is_in_the_way_stays_and_nothing_is_half_installed(
     home: Home, put: Callable[[Home], Path]
 ) -> None:
     home.bin().mkdir(parents=True)
     at = put(home)
-    before, text = home.files(), at.read_text() if at.exists() else ""
+    before, text = home.files(), at.read_text() if at.is_file() else ""
     done = home.call()
     assert (done.returncode, done.stdout) == (1, "")
     assert str(at) in done.stderr
     assert "nothing was changed" in done.stderr
     home.remove()
     assert home.files() == before
-    assert text == (at.read_text() if at.exists() else "")
+    assert text == (at.read_text() if at.is_file() else "")
 
 
 # Several places, several copies.
@@ -332,7 +354,7 @@ def test_the_service_of_a_copy_stays_while_its_links_are_elsewhere(home: Home) -
     other.install(PREFIX="~/own")
     home.remove()
     assert list(home.bin().iterdir()) == []
-    assert service(home.unit)["ExecStart"] == f'"{home.home}/own/bin/ov-server"'
+    assert service(home.unit)["ExecStart"] == '"%h/own/bin/ov-server"'
     assert home.settings.exists()
     other.remove()
     assert home.files() == set()
@@ -494,13 +516,13 @@ def start(home: Home, program: Path) -> subprocess.CompletedProcess[str]:
 def test_the_server_starts_in_the_project_through_any_link(home: Home) -> None:
     python = home.project / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "$PWD: $0 $*"\n')
+    python.write_text('#!/bin/sh\necho "$PWD: $*"\n')
     python.chmod(0o755)
     home.install()
     link = home.home / "a link"
     link.symlink_to(home.home / ".local" / "bin" / "ov-server")
     for program in (link, home.project / "scripts" / "ov-server"):
-        assert start(home, program).stdout == f"{home.project}: .venv/bin/python main.py\n"
+        assert start(home, program).stdout == f"{home.project}: main.py\n"
 
 
 def test_the_server_is_the_process_that_systemd_started(home: Home) -> None:
@@ -523,3 +545,36 @@ def test_a_project_without_packages_says_what_to_call(home: Home) -> None:
     [line] = done.stderr.splitlines()
     assert "make run" in line
     assert str(home.project) in line
+
+
+# By hand.
+
+
+def started(home: Home, **env: str) -> dict[str, str]:
+    """What the server finds in its environment, when `ov-server` is typed."""
+    (home.project / "main.py").write_text("import json, os; print(json.dumps(dict(os.environ)))")
+    (home.project / ".venv/bin").mkdir(parents=True, exist_ok=True)
+    python = home.project / ".venv/bin/python"
+    if not python.exists():
+        python.symlink_to(sys.executable)
+    done = subprocess.run(
+        [home.bin() / "ov-server"], env=home.env | env, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_server_started_by_hand_has_the_services_settings(home: Home) -> None:
+    home.install()
+    text = "PORT=9425\nOV_DEVICE='GPU.1'\nLD_PRELOAD=x\nno line\nOV_MODEL_PATH=a b\n"
+    home.settings.write_text(text)
+    found = started(home, OV_DEVICE="CPU")
+    assert (found["PORT"], found["OV_DEVICE"], found["OV_MODEL_PATH"]) == ("9425", "CPU", "a b")
+    assert "LD_PRELOAD" not in found
+
+
+def test_a_server_started_by_systemd_has_what_systemd_says(home: Home) -> None:
+    home.install()
+    home.settings.write_text("PORT=9425\n")
+    assert "PORT" not in started(home, NOTIFY_SOCKET="@somewhere")
+    home.settings.unlink()
+    assert "PORT" not in started(home)

@@ -222,6 +222,15 @@ def test_a_glance_tells_any_rewritten_file_of_a_folder(tmp_path: Path, name: str
     assert glance(tmp_path) != before
 
 
+@pytest.mark.parametrize("name", ["openvino_model.bin", "openvino_tokenizer.xml"])
+def test_a_folder_without_one_of_its_files_is_named_with_it(tmp_path: Path, name: str) -> None:
+    folder = model_folder(tmp_path, "a")
+    inspect(folder)
+    (folder / name).unlink()
+    with pytest.raises(LoadFailed, match=f"'a' holds no {name}. Convert the model again"):
+        inspect(folder)
+
+
 @pytest.mark.parametrize("path", ["gone", "a\0b", "x" * 5000])
 def test_a_glance_at_nothing_tells_nothing(tmp_path: Path, path: str) -> None:
     assert glance(tmp_path / path) == ()

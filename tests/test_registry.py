@@ -138,6 +138,18 @@ def test_the_same_text_put_back_ends_the_error(tmp_path: Path) -> None:
     assert registry.error is None
 
 
+def test_a_pipe_in_its_place_holds_nothing_up(tmp_path: Path) -> None:
+    registry = of(tmp_path, "a")
+    registry.path.unlink()
+    os.mkfifo(registry.path)
+    assert names(registry) == ["a"]
+    assert registry.error == "it can't be read (it is no file): put a file there"
+    registry.path.unlink()
+    write_registry(registry.path, {"b": {"path": "b"}})
+    assert names(registry) == ["b"]
+    assert registry.error is None
+
+
 def test_a_folder_in_its_place_takes_nothing_away(tmp_path: Path) -> None:
     registry = of(tmp_path, "a")
     registry.path.unlink()

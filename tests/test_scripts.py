@@ -3,7 +3,9 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -165,6 +167,48 @@ def test_what_is_no_ov_llm_server_is_said(desk: Desk) -> None:
     assert "There is no GET /elsewhere/v1/models" in done.stderr
 
 
+ANSWERS = {
+    "a page": "<html>hello</html>",
+    "nothing": "",
+    "a list": "[1]",
+    "another's models": '{"data": [{"id": "a"}]}',
+    "a model that is not loaded": '{"data": [{"id": "a", "state": "unloaded", "pinned": false, '
+    '"capabilities": ["chat"], "aliases": []}]}',
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("script", ["ov-warm-models", "ov-load-profile"])
+def test_a_program_that_answers_otherwise_is_one_clear_line(
+    desk: Desk, script: str, answer: str
+) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    (desk.config / "profiles.conf").write_text("small: a")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        thread = Thread(target=stranger.serve_forever)
+        thread.start()
+        words = ["small"] if script == "ov-load-profile" else ["a"]
+        done = desk.run(script, *words, PORT=str(stranger.server_port))
+        stranger.shutdown()
+        thread.join()
+    assert done.returncode == 3
+    url = f"http://localhost:{stranger.server_port}"
+    assert f"what answers at {url} is no ov-llm-server" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize("how", ["OV_SERVER_URL", "with /v1", "PORT", "ov-server.env"])
 def test_the_server_is_found_where_it_is_said_to_be(desk: Desk, how: str) -> None:
     port = desk.server.port
@@ -196,6 +240,14 @@ def test_the_server_is_where_the_services_settings_have_it(desk: Desk, said: str
     (desk.config / "ov-server.env").write_text(said)
     assert f"({url})" in desk.warm("--help", PORT="").stdout
     assert "(http://192.0.2.8:1)" in desk.warm("--help", HOST="192.0.2.8", PORT="1").stdout
+
+
+def test_a_port_that_is_none_is_said(desk: Desk) -> None:
+    (desk.config / "ov-server.env").write_text("PORT=abc\n")
+    done = desk.warm(PORT="")
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1
+    assert f"PORT=abc is no port: correct it in {desk.config}/ov-server.env" in done.stderr
 
 
 def test_settings_of_curl_change_nothing(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 `answers.py models`: the models that the server can load (standard input), a line each: name,
 state, pinned or not, and its aliases, between tabs. `load`: seconds and memory of a loaded model's
 card. `error STATUS`: the message of a refusal. `path NAME`: a name as a part of an address.
+Exits with 3 where an answer is none of our server's.
 """
 
 import json
@@ -35,4 +36,7 @@ def message(text: str, status: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sys.exit(3)

@@ -52,8 +52,7 @@ check_links() {
 check_service() {
     group "Service"
     if ! type -P systemctl >/dev/null || ! systemctl --user show-environment >/dev/null 2>&1; then
-        note "systemd's manager of this user's services does not answer" \
-            "XDG_RUNTIME_DIR=/run/user/$(id -u) ov-doctor   # without systemd: make -C $quoted run"
+        note "systemd's manager of this user's services does not answer" "$(mend_manager)"
     elif [[ ! -e $unit ]]; then
         note "the service is not set up" "make -C $quoted install"
     else
@@ -64,6 +63,16 @@ check_service() {
         check_start
     fi
     check_port
+}
+
+mend_manager() {
+    local runtime
+    runtime=/run/user/$(id -u)
+    if [[ -d $root$runtime && ${XDG_RUNTIME_DIR:-} != "$runtime" ]]; then
+        echo "XDG_RUNTIME_DIR=$runtime $quoted/scripts/ov-doctor   # and so for systemctl"
+    else
+        echo "loginctl enable-linger   # starts it; without systemd: make -C $quoted run"
+    fi
 }
 
 check_state() {
@@ -115,10 +124,18 @@ check_port() {
             closed) if [[ $state == active ]]; then
                 bad "the service is active, and nobody answers on port $port" "journalctl --user -u ov-server -n 30   # tells where it listens"
             else
-                note "no server answers on port $port" "systemctl --user start ov-server   # or: make -C $quoted run"
+                note "no server answers on port $port" "$(start_it)"
             fi ;;
         esac
     done <<<"$answer"
+}
+
+start_it() {
+    if [[ -e $unit ]]; then
+        echo "systemctl --user start ov-server   # or: make -C $quoted run"
+    else
+        echo "make -C $quoted run"
+    fi
 }
 
 all_told() { # ANSWER OF THE PORT

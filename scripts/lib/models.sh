@@ -4,7 +4,7 @@
 
 read_env_file() { # variables of the service's settings, where the shell does not set them
     local record name value
-    [[ -n $python && -r $settings_file ]] || return 0
+    [[ -n $python && -f $settings_file && -r $settings_file ]] || return 0
     while IFS= read -r -d '' record; do
         name=${record%%=*} value=${record#*=}
         case $name in

@@ -17,13 +17,17 @@ fi
 # OV_SERVER_URL, else this machine at HOST and PORT, which the service's settings may say.
 server_url() {
     local host=${HOST:-} port=${PORT:-} record
-    if [[ -r $settings/ov-server.env ]]; then
+    if [[ -f $settings/ov-server.env && -r $settings/ov-server.env ]]; then
         while IFS= read -r -d '' record; do
             case $record in
                 HOST=*) host=${host:-${record#*=}} ;;
                 PORT=*) port=${port:-${record#*=}} ;;
             esac
         done < <("$python" -I -S "$project/scripts/lib/envfile.py" "$settings/ov-server.env")
+    fi
+    if [[ -z ${OV_SERVER_URL:-} && -n $port && ! $port =~ ^[0-9]+$ ]]; then
+        echo "${0##*/}: PORT=$port is no port: correct it in $settings/ov-server.env or here." >&2
+        exit 3
     fi
     case $host in
         "" | 0.0.0.0 | ::) host=localhost ;; # it listens everywhere
@@ -38,12 +42,13 @@ server_url() {
 # instead, and ends the script when there is no server.
 call() {
     local method=$1 path=$2 url answer status
-    url=$(server_url)
-    local body=() direct='localhost,127.0.0.1,::1' # no proxy for this machine
+    url=$(server_url) || exit 3
+    local body=() limit=() direct='localhost,127.0.0.1,::1' # no proxy for this machine
+    [[ $method != GET ]] || limit=(--max-time 60) # a load takes as long as it takes
     [[ -n ${OV_SERVER_URL:-} ]] || direct='*'
     [[ $# -lt 3 ]] || body=(--header 'Content-Type: application/json' --data "$3")
     if ! answer=$(curl --disable --silent --path-as-is --connect-timeout 5 --noproxy "$direct" \
-        --write-out '\n%{http_code}' --request "$method" "${body[@]}" -- "$url$path"); then
+        "${limit[@]}" --write-out '\n%{http_code}' --request "$method" "${body[@]}" -- "$url$path"); then
         echo "${0##*/}: no server answers at $url. Start it (systemctl --user start ov-server, or" \
             "make run), or say where it is with OV_SERVER_URL." >&2
         exit 3
@@ -69,7 +74,7 @@ act() {
 models() {
     local list
     if list=$(call GET /v1/models); then
-        answers models <<<"$list"
+        answers models <<<"$list" || not_ours
     else
         [[ -z $list ]] || echo "${0##*/}: $list" >&2
         return 1
@@ -81,11 +86,19 @@ loading() {
     local said status=0
     said=$(act "$1" "$2") || status=$?
     case $status in
-        0) printf '%-40s %s\n' "$1" "$(answers load <<<"$said")" ;;
+        0)
+            said=$(answers load <<<"$said") || not_ours
+            printf '%-40s %s\n' "$1" "$said"
+            ;;
         1) printf '%-40s failed: %s\n' "$1" "$said" ;;
         *) exit "$status" ;;
     esac
     return "$status"
+}
+
+not_ours() {
+    echo "${0##*/}: what answers at $(server_url) is no ov-llm-server. Say where it is with OV_SERVER_URL." >&2
+    exit 3
 }
 
 answers() {
