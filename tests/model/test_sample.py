@@ -58,6 +58,8 @@ def test_what_does_not_load_says_why(tmp_path: Path, cache: Path) -> None:
     assert done.returncode == 1
     assert "openvino_model.xml" in done.stderr
     (tmp_path / "openvino_model.xml").write_text("<net/>")
+    assert "openvino_model.bin" in sampled(cache, tmp_path).stderr
+    (tmp_path / "openvino_model.bin").touch()
     assert "openvino_tokenizer.xml" in sampled(cache, tmp_path).stderr
     (tmp_path / "openvino_tokenizer.xml").write_text("<net/>")
     done = sampled(cache, tmp_path, "--device", "CPU")
