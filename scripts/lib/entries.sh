@@ -89,11 +89,11 @@ remove_model() { # NAME: and the conversion that was made under it, unless anoth
     if ((!yes)); then
         [[ -t 0 ]] || die "There is no terminal to ask: call it with --yes."
         read -r -p "$what. Forget the model $(shown "$1")? [y/N] " answer || true
-        [[ ${answer,,} == y* ]] || die "Nothing was changed."
+        [[ ${answer,,} == y* ]] || { say "Nothing was changed." && exit 1; }
     fi
     reason=$(tool registry "$registry" remove "$1") || die "$reason"
     [[ -z $ours ]] || alone delete_conversion "$ours" || die "$(shown "$1") is forgotten, but $(shown "$ours") can't be deleted."
-    say "$(shown "$1"): removed; $what"
+    say "$(shown "$1"): removed; ${what/#this deletes/deleted:}"
 }
 
 belongs_to() { # PATH NAME: whether it was made here under that name, and nobody else needs it

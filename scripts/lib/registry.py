@@ -248,7 +248,9 @@ def reindex(registry: Registry, folder: str) -> Iterator[str]:
         try:
             document = registry.read()
         except Broken as broken:
-            yield f"{broken}; it is kept as {registry.keep('broken')}"
+            copy = registry.keep("broken")
+            yield f"{broken}; it is kept as {copy}"
+            yield f"what was imported, and what was written by hand, is only in {copy} now"
             document = _empty()
         old: Models = document["models"]
         models = _renewed(registry, old, folder)

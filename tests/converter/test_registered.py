@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_a_broken_registry_behind_a_link_is_set_aside_where_it_is(house: House) 
     assert (house.out / "registry.json").is_symlink()
     [aside] = real.parent.glob("real.json.*.broken")
     assert aside.read_text() == "{broken"
-    assert str(aside) in said
+    assert f"written by hand, is only in {aside} now" in said
     assert set(house.registry) == {"a"}
 
 
@@ -135,9 +136,8 @@ def test_removing_deletes_what_it_says_behind_links(house: House, linked: str) -
     entries["a"]["path"] = f"{house.out}/{entries['a']['path']}"
     elsewhere.write_text(json.dumps({"version": 1, "models": entries}))
     for name in ("a", "b", "c"):
-        assert f"{name}: removed; this deletes" in remove(
-            house, name, OV_REGISTRY_PATH=str(elsewhere)
-        )
+        said = remove(house, name, OV_REGISTRY_PATH=str(elsewhere))
+        assert f"{name}: removed; deleted: /" in said
         assert not (house.out / name).exists()
     assert house.left_behind == []
     assert house.originals == ["A", "B", "C"]
@@ -186,7 +186,7 @@ def test_a_link_is_deleted_and_not_what_it_points_to(house: House) -> None:
     [folder] = house.out.glob("a/task-*")
     shutil.move(folder, house.home / "moved")
     folder.symlink_to(house.home / "moved")
-    assert "deletes the link" in remove(house, "a")
+    assert f"a: removed; deleted: the link {folder}, and what it" in remove(house, "a")
     assert not folder.is_symlink()
     assert (house.home / "moved" / "openvino_model.bin").is_file()
 
@@ -198,6 +198,19 @@ def test_a_link_to_nothing_stays_and_its_entry_goes(house: House) -> None:
     assert "is a link to nothing, and stays" in remove(house, "a")
     assert house.registry == {}
     assert (house.out / "gone").is_symlink()
+
+
+def test_a_removal_that_is_not_meant_changes_nothing(house: House) -> None:
+    house.model("A")
+    house.convert()
+    with closing(house.sit_down("--remove", "a")) as terminal:
+        terminal.until("this deletes ")
+        terminal.until("[y/N] ")
+        terminal.type("n\n")
+        terminal.until("Nothing was changed.")
+        assert terminal.end() == 1
+    assert set(house.registry) == {"a"}
+    assert len(house.records) == 1
 
 
 def test_an_original_that_is_gone_is_said_before_the_deletion(house: House) -> None:
