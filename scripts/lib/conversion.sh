@@ -40,6 +40,10 @@ size_in() { # FORMAT WEIGHTS: bytes of so many weights
     printf '%d' $(($2 * percent / 100))
 }
 
+import_of() { # CONVERSION: the command that registers it
+    printf '%s' "ov-convert-model --import $(printf '%q' "$1")"
+}
+
 worked_on="another ov-convert-model works on it now"
 
 # Names.
@@ -100,10 +104,16 @@ ready_to_convert() {
     mkdir -p -- "$out/.logs" || die "$unwritable"
     log=$out/.logs/$(date +%Y-%m-%dT%H-%M-%S)-$$.log
     : >>"$log" || die "$unwritable"
+    drop_old_logs
     open_ear || die "Nothing can be written in ${TMPDIR:-/tmp}: make room there, or set TMPDIR."
     trap '' HUP PIPE TTOU # a connection that drops does not end a conversion
     trap 'exit 130' INT TERM
     trap leave EXIT
+}
+
+drop_old_logs() { # their names begin with the time
+    local logs=("$out"/.logs/*.log)
+    ((${#logs[@]} <= 100)) || rm -f -- "${logs[@]:0:${#logs[@]}-100}" || true
 }
 
 open_ear() { # sets heard: what the last program said
@@ -181,6 +191,7 @@ convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it 
     finish "$folder" "$name" "$target" "$task" "$form" || return 1
     bytes=$(du -sb -- "$target" | cut -f 1)
     reason="$name: $form, $(gigabytes "$bytes"), in $((SECONDS - started)) s"
+    ((register)) || reason+="; it is in $(shown "$target"), and is not registered; to register it: $(import_of "$target")"
 }
 
 alone() { # COMMAND...: while no other ov-convert-model begins anything
@@ -340,7 +351,7 @@ finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, 
     elif [[ -n $(name_of "$target") ]]; then
         finished+=("$(name_of "$target"): was converted and registered before")
     else
-        finished+=("$name: was converted before, and is not registered; ov-convert-model --import $(printf '%q' "$target") does that")
+        finished+=("$name: was converted before, and is not registered; to register it: $(import_of "$target")")
     fi
 }
 

@@ -8,7 +8,8 @@ list_models() {
     while IFS=$'\t' read -r -d '' name task format path; do
         say "  $name  ($task, $format)  $(shown "$path")$([[ -e $path ]] || printf '  MISSING')"
     done < <(tool registry "$registry" list)
-    say "" "In $src, not converted:"
+    list_unregistered
+    say "" "Besides, in $src:"
     if no_source; then say "  $reason"; else find_sources; fi
     for folder in "${folders[@]}"; do
         name=$(name_of "$folder")
@@ -16,13 +17,40 @@ list_models() {
             say "  $(shown "${folder##*/}")  is served as it is, as $name"
         elif facts=$(tool source "$folder" "$task_asked"); then
             IFS=$'\t' read -r task facts _ <<<"$facts"
-            say "  $(shown "${folder##*/}")  ($task, $(gigabytes "$facts"))"
+            say "  $(shown "${folder##*/}")  $(state_of "$folder" "$task" "$facts")"
         else
             say "  $(shown "${folder##*/}")  can't be converted: $facts"
         fi
     done
     for facts in "${skipped[@]}"; do say "  $facts"; done
     ((${#folders[@]} + ${#skipped[@]})) || say "  (none)"
+}
+
+list_unregistered() { # what --no-register has made, and what is left of a registry that was lost
+    local name task format path title="Converted, and not registered:"
+    while IFS=$'\t' read -r -d '' name task format path; do
+        [[ -z $title ]] || say "" "$title"
+        title=""
+        say "  $name  ($task, $format)  $(import_of "$path")"
+    done < <(tool registry "$registry" unserved "$out")
+}
+
+state_of() { # FOLDER TASK BYTES: what a run would make of it
+    local name task form_made stays others=""
+    while IFS=$'\t' read -r name _ task form_made stays _; do
+        if [[ $task != "$2" ]]; then
+            continue
+        elif [[ $form_made != "$form" ]]; then
+            others+="; is converted to $form_made, as $name"
+        elif [[ $stays == moves ]] && is_ours "$1"; then
+            printf '%s' "was converted before, as $name, which the next run finishes"
+            return
+        else
+            printf '%s' "is converted already, as $name"
+            return
+        fi
+    done < <(tool record find "$out" "$1")
+    printf '%s' "($2, $(gigabytes "$3"))$others"
 }
 
 names_of() { # PATH: the names that are registered for it
@@ -38,6 +66,7 @@ import_model() { # DIR: registers a model where it is
     path=$(place "$1")
     [[ -e $path || $1 == /* ]] || path=$(place "$src/$1")
     [[ -e $path ]] || die "There is nothing at $1."
+    one_conversion_in "$path"
     base=${path##*/} task=$task_asked
     if [[ -f $path && $path == *.gguf ]]; then
         base=${base%.gguf} format=gguf
@@ -57,6 +86,14 @@ import_model() { # DIR: registers a model where it is
     base=$(slug_of "${name_asked:-$base}")
     enter_imported "$path" "${base:-model}" "${task:-text-generation-with-past}" "$format" || die "$reason"
     say "$name: registered, from $path"
+}
+
+one_conversion_in() { # PATH: where that is a name's folder, sets path to the conversion in it
+    local made=("$1"/task-*/conversion.json)
+    ((${#made[@]})) || return 0
+    made=("${made[@]%/*}")
+    ((${#made[@]} == 1)) || die "$(printf '%s\n' "There are ${#made[@]} conversions in $(shown "$1"); name one of them:" "${made[@]@Q}")"
+    path=${made[0]}
 }
 
 enter_imported() { # PATH NAME TASK FORMAT: a conversion that no name serves has the one it was made under

@@ -7,6 +7,8 @@ Standard library. The format is docs/REGISTRY_FORMAT.md.
     registry.py REGISTRY path NAME                    where its files are, or an empty line
     registry.py REGISTRY serving PATH                 the names that are registered for it
     registry.py REGISTRY used PATH                    those, and the names of what lies in it
+    registry.py REGISTRY unserved FOLDER              the conversions in there that no name serves,
+                                                      as list says them
     registry.py REGISTRY writable                     nothing, where an entry could be added
     registry.py REGISTRY add NAME PATH TASK [FORMAT]  an entry; one of the same path keeps its keys
     registry.py REGISTRY remove NAME                  takes an entry out, and prints its path
@@ -199,6 +201,13 @@ def _places(registry: Registry) -> Iterator[tuple[str, Path]]:
             yield name, registry.place(entry)
 
 
+def unserved(registry: Registry, folder: str) -> Iterator[str]:
+    places = [place for _, place in _places(registry)]
+    for made in record.all_in(Path(folder)):
+        if not any(_same(place, made.folder) for place in places):
+            yield "\t".join((made.name, made.task, made.weight_format, str(made.folder)))
+
+
 def writable(registry: Registry) -> Iterator[str]:
     registry.read()
     registry.try_writing()
@@ -292,6 +301,7 @@ COMMANDS = {
     "path": path,
     "serving": serving,
     "used": used,
+    "unserved": unserved,
     "writable": writable,
     "add": add,
     "remove": remove,
@@ -300,7 +310,7 @@ COMMANDS = {
 
 
 def main(path: str, command: str, *words: str) -> None:
-    end = "\0" if command == "list" else "\n"
+    end = "\0" if command in ("list", "unserved") else "\n"
     try:
         for line in COMMANDS[command](Registry(Path(path)), *words):
             _say(line + end)

@@ -233,7 +233,7 @@ def test_what_is_finished_without_a_name_is_said(house: House) -> None:
     file.write_text(file.read_text().replace('"keep_original": true', '"keep_original": false'))
     assert "a: was converted before, and only its original" in house.convert("--dry-run")
     said = house.convert()
-    assert "a: was converted before, and is not registered; ov-convert-model --import" in said
+    assert "a: was converted before, and is not registered; to register it: ov-" in said
     assert "Now that a model is registered" not in said
     assert house.registry == {}
     assert (house.og / "A").is_dir()
