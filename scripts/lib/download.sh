@@ -7,7 +7,7 @@ download_mark=.ov-download.json
 folder_of_repo() { # ORG/NAME: the folder where it is, or is to be
     local folder
     for folder in "$src/${1#*/}" "$og/${1#*/}" "$src/${1/\//--}" "$og/${1/\//--}"; do
-        if grep -Fqs "\"$1\"" -- "$folder/$download_mark"; then
+        if grep -D skip -Fqs "\"$1\"" -- "$folder/$download_mark"; then
             printf '%s' "$folder"
             return
         fi
@@ -18,13 +18,13 @@ folder_of_repo() { # ORG/NAME: the folder where it is, or is to be
 }
 
 is_whole_download() { # FOLDER ORG/NAME
-    grep -Fqs '"whole": true' -- "$1/$download_mark"
+    grep -D skip -Fqs '"whole": true' -- "$1/$download_mark"
 }
 
 mark_download() { # ORG/NAME FOLDER true|false: whether it is whole
     local part=$2/$download_mark.part
     reason="$2 can't be written: is its disk full?"
-    mkdir -p -- "$2" && printf '{"repo": "%s", "whole": %s}\n' "$1" "$3" >"$part" &&
+    mkdir -p -- "$2" && rm -f -- "$part" && printf '{"repo": "%s", "whole": %s}\n' "$1" "$3" >"$part" &&
         mv -T -f -- "$part" "$2/$download_mark"
 }
 

@@ -10,7 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
-BROKEN = 3
+import ending
+
+BROKEN = ending.REFUSED
 _MISSING = re.compile(r"^\s*(\S+)\s*\|\s*MISSING\s*\|", re.MULTILINE)
 _UNUSED = ("pooler.", "bert.pooler.", "roberta.pooler.")
 """Weights that embeddings do not use and some models do not have."""
@@ -59,9 +61,9 @@ def main(source: str, export: str, task: str, log: str) -> None:
         complete(Path(source), Path(export))
     found = fault(Path(export), task, Path(log).read_text("utf-8", "replace"))
     if found:
-        sys.stdout.write(f"{found}\n")
+        ending.say(f"{found}\n")
         sys.exit(BROKEN)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)

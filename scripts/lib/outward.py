@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-REFUSED = 3
+import ending
 
 
 def links(folder: Path) -> Iterator[Path]:
@@ -54,9 +54,9 @@ def main(name: str) -> None:
                 part.symlink_to(said)
                 part.replace(link)
     except OSError as error:
-        sys.stdout.write(f"{error.strerror}\n")
-        sys.exit(REFUSED)
+        ending.say(f"{error.strerror}\n")
+        sys.exit(ending.REFUSED)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)

@@ -14,7 +14,7 @@ place() { # PATH: absolute, links left as they are; but what .. means is known b
 
 registry_of_service() { # what the service's settings say, where the shell says nothing
     local file=${XDG_CONFIG_HOME:-$HOME/.config}/ov-llm-server/ov-server.env line
-    [[ -r $file ]] || return 0
+    [[ -f $file && -r $file ]] || return 0
     while IFS= read -r -d '' line; do
         [[ $line != OV_REGISTRY_PATH=* ]] || printf '%s' "${line#*=}"
     done < <(tool envfile "$file")

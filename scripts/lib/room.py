@@ -6,8 +6,9 @@ leaves out itself, and of parts. Prints 0 where it can't be told.
 """
 
 import json
-import sys
 from pathlib import Path
+
+import ending
 
 _UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
@@ -30,8 +31,8 @@ def _bytes(said: str) -> int:
 
 def main(folder: str, printed: str) -> None:
     text = Path(printed).read_text("utf-8", "replace")
-    sys.stdout.write(f"{needed(Path(folder), text)}\n")
+    ending.say(f"{needed(Path(folder), text)}\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)

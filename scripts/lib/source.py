@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-UNFIT = 3
+import ending
+
+UNFIT = ending.REFUSED
 MARK = ".ov-download.json"
 """Written into a folder by the converter's own download: {"repo": ..., "whole": true or false}."""
 
@@ -40,11 +42,21 @@ _TOKENIZERS = (
     "qwen.tiktoken",
 )
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _PROCESSED = ("image-text-to-text", "automatic-speech-recognition-with-past")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_SETTINGS = ("config.json", "tokenizer_config.json", "generation_config.json", MARK)
+_NEEDED = {*_INDEXES, *_TOKENIZERS, *_PROCESSORS, *_TEMPLATES, *_SETTINGS}
+"""What is read where it is there, by this program or by an export."""
+_MOST_JSON = 100_000_000
+"""Bytes; safetensors' own limit of a header."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _BYTES = {"float32": 4, "float64": 8}
 """Of a weight, by config.json's torch_dtype; all others have 2."""
+
+
+_ODD = (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What JSON raises that is not of the form it should have."""
 
 
 class Unfit(Exception):
@@ -53,11 +65,13 @@ class Unfit(Exception):
 
 def look(folder: Path, asked: str) -> tuple[str, int, int, str]:
     """The task (`asked`, if that says one), bytes and number of weights, and a note or ''."""
+    _only_files(folder)
     _whole_download(folder)
     config = _config(folder)
     files = weights(folder)
     for file in [*files, *folder.glob("*.json"), *folder.glob("*.model")]:
-        _no_pointer(file)
+        if file.is_file():
+            _no_pointer(file)
     if not files:
         raise Unfit("there are no weights in it (*.safetensors, *.bin): download it again")
     numbers = sum(_numbers(file, config) for file in files)
@@ -75,10 +89,7 @@ def look(folder: Path, asked: str) -> tuple[str, int, int, str]:
 
 def weights(folder: Path) -> list[Path]:
     """The files of weights that an export reads. Raises Unfit where an index names missing ones."""
-    for index, pattern in (
-        ("model.safetensors.index.json", "*.safetensors"),
-        ("pytorch_model.bin.index.json", "*.bin"),
-    ):
+    for index, pattern in zip(_INDEXES, ("*.safetensors", "*.bin"), strict=True):
         if (folder / index).is_file():
             names = sorted(set(_json(folder / index).get("weight_map", {}).values()))
             missing = [name for name in names if not (folder / name).is_file()]
@@ -119,8 +130,22 @@ def task_of(folder: Path, config: dict[str, Any]) -> str:
 
 def task_of_export(folder: Path) -> str:
     """The same of an OpenVINO folder, which may have no config.json."""
+    _only_files(folder)
     config = folder / "config.json"
     return task_of(folder, _json(config)) if config.is_file() else "text-generation-with-past"
+
+
+def _only_files(folder: Path) -> None:
+    """Raises Unfit where an export would wait for ever, or fail late: opening a FIFO waits for
+    somebody who writes. Folders of other names harm nobody."""
+    for file in sorted(folder.iterdir()):
+        read = file.name in _NEEDED or file.suffix in (".json", ".model", ".safetensors", ".bin")
+        if not read or file.is_file() or (file.is_dir() and file.name not in _NEEDED):
+            continue
+        if file.is_symlink() and not file.exists():
+            raise Unfit(f"{file.name} is a link to nothing: download it again")
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise Unfit(f"{file.name} is {kind} instead of a file: move it away, or download it again")
 
 
 def _whole_download(folder: Path) -> None:
@@ -159,8 +184,10 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
+        if file.stat().st_size > _MOST_JSON:
+            raise ValueError
         value = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         _no_pointer(file)
         raise Unfit(f"{file.name} is broken: download it again") from None
     if not isinstance(value, dict):
@@ -193,14 +220,24 @@ def _tensors(file: Path) -> Iterator[dict[str, Any]]:
     with file.open("rb") as content:
         try:
             (length,) = struct.unpack("<Q", content.read(8))
+            if _MOST_JSON < length < size:
+                raise ValueError
             header = json.loads(content.read(length)) if length < size else {}
             tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
             end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+            if not all(_fits(tensor["shape"], size) for tensor in tensors):
+                raise ValueError
+        except (*_ODD, RecursionError, MemoryError):
             raise Unfit(f"{file.name} is broken: download it again") from None
     if length >= size or 8 + length + end != size:
         raise Unfit(f"{file.name} is cut short: download it again")
     yield from tensors
+
+
+def _fits(shape: list[Any], size: int) -> bool:
+    """Whether it is a shape, of no more numbers than a file of so many bytes has bits."""
+    whole = len(shape) <= 64 and all(type(n) is int and 0 <= n <= 8 * size for n in shape)
+    return whole and math.prod(shape) <= 8 * size
 
 
 def _not_quantized(config: dict[str, Any]) -> None:
@@ -224,16 +261,16 @@ def main(folder: str, task: str = "") -> None:
         else:
             facts = look(Path(folder), task)
     except Unfit as unfit:
-        sys.stdout.write(f"{unfit}\n")
+        ending.say(f"{unfit}\n")
         sys.exit(UNFIT)
     except OSError as error:
-        sys.stdout.write(f"it can't be read: {error.strerror}\n")
+        ending.say(f"it can't be read: {error.strerror}\n")
         sys.exit(UNFIT)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        sys.stdout.write(f"its JSON files say what no model's do ({error}): download it again\n")
+        ending.say(f"its JSON files say what no model's do ({error}): download it again\n")
         sys.exit(UNFIT)
-    sys.stdout.write("\t".join(map(str, facts)) + "\n")
+    ending.say("\t".join(map(str, facts)) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)

@@ -17,7 +17,7 @@ from .house import LLAMA, PROJECT, model, safetensors
 def look(folder: Path, task: str = "") -> tuple[int, str]:
     """The exit code and what is said."""
     program = [sys.executable, PROJECT / "scripts" / "lib" / "source.py", folder, task]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
     assert not done.stderr
     return done.returncode, done.stdout.rstrip("\n")
 
@@ -88,6 +88,34 @@ def shards(*names: str) -> Callable[[Path], None]:
     return put("model.safetensors.index.json", json.dumps(index))
 
 
+def header(text: bytes, data: int = 64) -> Callable[[Path], None]:
+    return put("model.safetensors", struct.pack("<Q", len(text)) + text + bytes(data))
+
+
+def shape(said: str) -> Callable[[Path], None]:
+    tensor = f'{{"w": {{"dtype": "BF16", "shape": [{said}], "data_offsets": [0, 64]}}}}'
+    return header(tensor.encode())
+
+
+def endless(folder: Path) -> None:
+    """A header of 40 GB, in a file that takes no room."""
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 40 << 30))
+        file.truncate(60 << 30)
+
+
+def pipe(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def nothing(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).symlink_to("nowhere")
+
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
 WHOLE = safetensors({"weight": [4, 8]})
 UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -104,6 +132,23 @@ UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights of rubbish": (
         put("model.safetensors", struct.pack("<Q", 4) + b"{{{{" + bytes(20)),
         "is broken",
+    ),
+    "weights with a deep header": (header(b"[" * 200_000), "model.safetensors is broken"),
+    "weights with an endless header": (endless, "model.safetensors is broken"),
+    "a shape of infinity": (shape("1e999"), "model.safetensors is broken"),
+    "a shape of no number": (shape("NaN"), "model.safetensors is broken"),
+    "a shape below zero": (shape("-32"), "model.safetensors is broken"),
+    "a shape with a fraction": (shape("3.5"), "model.safetensors is broken"),
+    "a shape larger than its file": (shape("4294967296, 4294967296"), "is broken"),
+    "a pipe for a config": (pipe("config.json"), "config.json is a pipe"),
+    "a pipe for weights": (pipe("model.safetensors"), "model.safetensors is a pipe"),
+    "a pipe for a mark": (pipe(".ov-download.json"), ".ov-download.json is a pipe"),
+    "a pipe that nobody needs": (pipe("extra.json"), "extra.json is a pipe"),
+    "a pipe for a tokenizer": (pipe("tokenizer.model"), "tokenizer.model is a pipe"),
+    "a link to nothing": (nothing("extra.json"), "extra.json is a link to nothing"),
+    "a folder for a config": (
+        put("tokenizer_config.json/x", b""),
+        "tokenizer_config.json is a folder",
     ),
     "missing shard": (shards("model.safetensors", "b.safetensors"), "1 of its 2 files of weights"),
     "no tokenizer": (take("tokenizer.json"), "it has no tokenizer"),
@@ -189,3 +234,9 @@ def test_weights_of_other_programs_do_not_count(tmp_path: Path) -> None:
     put("consolidated.safetensors", WHOLE)(folder)
     put("training_args.bin", bytes(1000))(folder)
     assert look(folder)[1].split("\t")[1] == str(len(WHOLE))
+
+
+def test_a_folder_that_is_called_like_a_file_harms_nobody(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "extra.json").mkdir()
+    assert look(folder)[0] == 0
