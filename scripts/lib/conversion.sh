@@ -9,8 +9,16 @@
 child="" work="" held="" heard="" heard_in="" reason="" working=""
 
 say() { # LINE...: to the terminal, which may have gone, and to the log, whose disk may be full
-    printf '%s\n' "$@" 2>/dev/null || true
-    [[ -z $log ]] || { printf '%s\n' "$@" >>"$log"; } 2>/dev/null || true
+    local lines=() line
+    for line in "$@"; do lines+=("$(harmless "$line")"); done
+    printf '%s\n' "${lines[@]}" 2>/dev/null || true
+    [[ -z $log ]] || { printf '%s\n' "${lines[@]}" >>"$log"; } 2>/dev/null || true
+}
+
+harmless() { # LINE: without what moves a terminal's cursor or ends the line: files of models may say that
+    local LC_ALL=C line=$1
+    line=${line//$'\xc2'[$'\x80'-$'\x9f']/?}
+    printf '%s' "${line//[[:cntrl:]]/?}"
 }
 
 tool() { # NAME ARGUMENT...: a program of scripts/lib

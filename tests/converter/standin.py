@@ -49,6 +49,8 @@ if gate := os.environ.get("STAND_IN_GATE"):
         file.read()
 if how == "fails":
     say("Traceback (most recent call last):\nValueError: the shards do not fit", 1)
+if how == "colours":
+    say("the end\x1b]0;title\x07", 1)
 if how == "full":
     say("OSError: [Errno 28] No space left on device", 1)
 if how == "fills":
