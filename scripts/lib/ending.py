@@ -10,12 +10,15 @@ REFUSED = 3
 
 
 def say(text: str) -> None:
+    sys.stdout.buffer.write(spelt(text))
+
+
+def spelt(text: str) -> bytes:
     """File names may be of any bytes, and JSON's texts may hold half a surrogate pair."""
     try:
-        said = os.fsencode(text)
+        return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        said = text.encode("utf-8", "backslashreplace")
-    sys.stdout.buffer.write(said)
+        return text.encode("utf-8", "backslashreplace")
 
 
 def to_the_end(main: Callable[..., None]) -> None:

@@ -8,6 +8,9 @@ list_models() {
     while IFS=$'\t' read -r -d '' name task format path; do
         say "  $name  ($task, $format)  $(shown "$path")$([[ -e $path ]] || printf '  MISSING')"
     done < <(tool registry "$registry" list)
+    while IFS=$'\t' read -r -d '' facts name; do
+        say "  $name  BROKEN: $facts"
+    done < <(tool registry "$registry" broken)
     list_unregistered
     say "" "Besides, in $src:"
     if no_source; then say "  $reason"; else find_sources; fi
@@ -54,11 +57,21 @@ state_of() { # FOLDER TASK BYTES: what a run would make of it
 }
 
 names_of() { # PATH: the names that are registered for it
-    tool registry "$registry" serving "$1" || true
+    local found
+    found=$(tool registry "$registry" serving "$1") || return 0
+    printf '%s' "$found"
 }
 
 name_of() { # PATH: the first of them
     names_of "$1" | head -n 1
+}
+
+reindex() {
+    local line
+    while IFS= read -r -d '' line || [[ -n $line ]]; do
+        say "${line%$'\n'}"
+    done < <(tool registry "$registry" reindex "$out")
+    wait "$!" || exit 2
 }
 
 import_model() { # DIR: registers a model where it is

@@ -20,11 +20,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ending
 import source
 
 FILE = "conversion.json"
-REFUSED = 3
 _MOVING = "moving.json"
+_MOST = 100_000_000
+"""Bytes of such a file; whatever is larger is something else."""
 _TOOLS = ("optimum-intel", "optimum", "transformers", "nncf", "torch", "openvino")
 
 
@@ -41,13 +43,16 @@ class Made(NamedTuple):
 def all_in(folder: Path) -> Iterator[Made]:
     """The conversions below a folder: NAME/task-TASK__wf-FORMAT/conversion.json."""
     for file in sorted(folder.glob(f"*/task-*/{FILE}")):
-        try:
-            facts = _json(file)
-            said = (str(facts[key]) for key in ("name", "task", "weight_format"))
-            name, task, form = said
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # not whole: nobody's
-        yield Made(name, file.parent, task, form, facts)
+        facts = _json(file)
+        if said := _said(facts):  # else it is not whole, or not written here: nobody's
+            yield Made(said[0], file.parent, said[1], said[2], facts)
+
+
+def _said(facts: dict[str, Any]) -> list[str]:
+    """Name, task and format; nothing where one of them is no word."""
+    said = [facts.get(key) for key in ("name", "task", "weight_format")]
+    words = [word for word in said if isinstance(word, str) and word and word.isprintable()]
+    return words if len(words) == len(said) else []
 
 
 def free(name: str, taken: Collection[str]) -> str:
@@ -65,13 +70,23 @@ def find(folder: str, original: str) -> None:
     place = os.path.realpath(original)
     prints = fingerprints(Path(original))
     for made in all_in(Path(folder)):
-        weights = made.facts.get("weights", {})
-        seen = {n: (w.get("bytes"), w.get("modified_ns")) for n, w in weights.items()}
-        said = made.facts.get("original")
-        if seen == prints and isinstance(said, str) and said and os.path.realpath(said) == place:
+        if _weights_of(made) == prints and _original_of(made) == place:
             stays = "stays" if made.facts.get("keep_original") else "moves"
             listed = "yes" if made.facts.get("register") else "no"
             _say(made.name, made.folder, made.task, made.weight_format, stays, listed)
+
+
+def _weights_of(made: Made) -> dict[str, tuple[object, object]]:
+    weights = made.facts.get("weights")
+    known = weights.items() if isinstance(weights, dict) else ()
+    return {n: (w.get("bytes"), w.get("modified_ns")) for n, w in known if isinstance(w, dict)}
+
+
+def _original_of(made: Made) -> str | None:
+    said = made.facts.get("original")
+    if not isinstance(said, str) or not said or "\0" in said:
+        return None
+    return os.path.realpath(said)
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int]]:
@@ -144,9 +159,7 @@ def adopt(folder: str, name: str) -> None:
 
 
 def made(folder: str) -> None:
-    facts = _facts(folder)
-    said = [facts.get(key) for key in ("name", "task", "weight_format")]
-    if all(said):
+    if said := _said(_facts(folder)):
         _say(*said)
 
 
@@ -166,8 +179,10 @@ def _facts(folder: str) -> dict[str, Any]:
 def _json(file: Path) -> dict[str, Any]:
     """An object; empty where there is none. Names may be of any bytes."""
     try:
+        if not file.is_file() or file.stat().st_size > _MOST:
+            return {}
         facts = json.loads(file.read_text("utf-8", "surrogateescape"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 
@@ -186,7 +201,7 @@ def _replace(file: Path, facts: dict[str, Any]) -> None:
 
 
 def _say(*facts: object) -> None:
-    sys.stdout.buffer.write(os.fsencode("\t".join(map(str, facts)) + "\n"))
+    ending.say("\t".join(map(str, facts)) + "\n")
 
 
 COMMANDS = {
@@ -206,8 +221,8 @@ def main(command: str, *words: str) -> None:
         COMMANDS[command](*words)
     except OSError as error:
         _say(error.strerror)
-        sys.exit(REFUSED)
+        sys.exit(ending.REFUSED)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)

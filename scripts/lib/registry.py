@@ -4,6 +4,7 @@ Standard library. The format is docs/REGISTRY_FORMAT.md.
     registry.py REGISTRY names                        all names and aliases, a line each
     registry.py REGISTRY list                         name, task, format and path, with tabs between
                                                       and a zero byte after each
+    registry.py REGISTRY broken                       reason and name of what is no entry
     registry.py REGISTRY path NAME                    where its files are, or an empty line
     registry.py REGISTRY serving PATH                 the names that are registered for it
     registry.py REGISTRY used PATH                    those, and the names of what lies in it
@@ -28,9 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ending
 import record
-
-REFUSED = 3
 
 
 class Refused(Exception):
@@ -50,6 +50,8 @@ class Registry:
 
     def read(self) -> dict[str, Any]:
         """The whole document. Raises Refused where the file is no registry."""
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise Refused(f"{self.path} is no file: move it away, or set OV_REGISTRY_PATH")
         try:
             document = json.loads(self.path.read_text("utf-8"))
         except FileNotFoundError:
@@ -114,7 +116,8 @@ class Registry:
         target = self.path.resolve()  # of a link, what it points to
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            with open(part, "w", encoding="utf-8") as file:
+            # half a surrogate pair that somebody wrote stays what it is, as \\udXXX
+            with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
                 json.dump(document, file, indent=2, ensure_ascii=False)
                 file.write("\n")
                 file.flush()
@@ -136,15 +139,44 @@ class Registry:
         path = Path(os.path.abspath(path))
         whole = path.parent.resolve() / path.name
         said = str(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
-        try:
-            said.encode()
-        except UnicodeEncodeError:
-            raise Refused(f"{said!a} is not UTF-8, as JSON has to be: rename that folder") from None
+        if not _is_text(said):
+            raise Refused(f"{said!a} is not UTF-8, as JSON has to be: rename that folder")
         return said
 
     def place(self, entry: dict[str, Any]) -> Path:
-        """The other way round."""
+        """The other way round, of an entry without a fault."""
         return self.path.parent / os.path.expanduser(str(entry.get("path", "")))
+
+
+def placed(entry: object) -> bool:
+    """Whether it names a path that there may be."""
+    path = entry.get("path") if isinstance(entry, dict) else None
+    return isinstance(path, str) and path != "" and "\0" not in path and _is_text(path)
+
+
+def fault(name: str, entry: object) -> str | None:
+    """Why it is no entry, as the server sees it; None is nothing."""
+    aliases = entry.get("aliases") or [] if isinstance(entry, dict) else []
+    letters = name.isascii() and all(letter.isalnum() or letter in "._:/@+-" for letter in name)
+    if not letters or not name[:1].isalnum() or len(name) > 200:
+        return "its name is none that a client can call"
+    if not isinstance(entry, dict):
+        return "it is no object"
+    if not placed(entry):
+        return "it names no path that there can be"
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        return "its aliases are no list of names"
+    if not _is_text(json.dumps(entry, ensure_ascii=False)):
+        return "it holds half a surrogate pair, which is no character"
+    return None
+
+
+def _is_text(said: str) -> bool:
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _empty() -> dict[str, Any]:
@@ -160,26 +192,29 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def names(registry: Registry) -> Iterator[str]:
-    yield from _names(registry.read()["models"])
+    yield from (name for name in _names(registry.read()["models"]) if "\n" not in name)
 
 
 def _names(models: Models) -> Iterator[str]:
     for name, entry in models.items():
         yield name
         aliases = entry.get("aliases") if isinstance(entry, dict) else None
-        yield from (a for a in aliases or () if isinstance(a, str))
+        yield from (a for a in (aliases if isinstance(aliases, list) else ()) if isinstance(a, str))
 
 
 def path(registry: Registry, name: str) -> Iterator[str]:
-    entry = _known(registry.read()["models"], name)
-    yield str(registry.place(entry)) if isinstance(entry, dict) and entry.get("path") else ""
+    models = registry.read()["models"]
+    entry = models[_known(models, name)]
+    yield str(registry.place(entry)) if placed(entry) else ""
 
 
-def _known(models: Models, name: str) -> Any:
-    if name not in models:
-        known = ", ".join(sorted(models)) or "none"
-        raise Refused(f"There is no model '{name}'; there are: {known}")
-    return models[name]
+def _known(models: Models, name: str) -> str:
+    """The key of that name, which may hold what no argument can."""
+    for key in (name, *models):
+        if key in models and ending.spelt(key) == os.fsencode(name):
+            return key
+    known = ", ".join(sorted(models)) or "none"
+    raise Refused(f"There is no model '{name}'; there are: {known}")
 
 
 def serving(registry: Registry, path: str) -> Iterator[str]:
@@ -197,7 +232,7 @@ def used(registry: Registry, path: str) -> Iterator[str]:
 
 def _places(registry: Registry) -> Iterator[tuple[str, Path]]:
     for name, entry in registry.read()["models"].items():
-        if isinstance(entry, dict) and entry.get("path"):
+        if placed(entry):
             yield name, registry.place(entry)
 
 
@@ -216,9 +251,16 @@ def writable(registry: Registry) -> Iterator[str]:
 
 def listed(registry: Registry) -> Iterator[str]:
     for name, entry in sorted(registry.read()["models"].items()):
-        if isinstance(entry, dict):
+        if not fault(name, entry):
             facts = name, entry.get("task", "?"), entry.get("weight_format", "-")
-            yield "\t".join(map(str, (*facts, registry.place(entry))))
+            said = (str(fact).replace("\t", " ") for fact in facts)
+            yield "\t".join((*said, str(registry.place(entry))))
+
+
+def broken(registry: Registry) -> Iterator[str]:
+    for name, entry in sorted(registry.read()["models"].items()):
+        if why := fault(name, entry):
+            yield f"{why}\t{name}".replace("\0", "?")
 
 
 def add(registry: Registry, name: str, path: str, task: str, form: str = "") -> Iterator[str]:
@@ -228,8 +270,7 @@ def add(registry: Registry, name: str, path: str, task: str, form: str = "") -> 
         known = models.get(name, {})
         taken = name not in models and name in _names(models)
         if name in models:
-            there = isinstance(known, dict) and known.get("path")
-            taken = not there or not _same(registry.place(known), Path(path))
+            taken = not placed(known) or not _same(registry.place(known), Path(path))
         if taken:
             raise Refused(f"the name '{name}' is in use: say another one with --name")
         models[name] = _entry(known, known.get("path") or registry.within(Path(path)), task, form)
@@ -244,8 +285,7 @@ def _entry(known: dict[str, Any], path: str, task: str, form: str) -> dict[str, 
 def remove(registry: Registry, name: str) -> Iterator[str]:
     with registry.locked():
         document = registry.read()
-        _known(document["models"], name)
-        del document["models"][name]
+        del document["models"][_known(document["models"], name)]
         registry.write(document)
     return iter(())
 
@@ -269,8 +309,11 @@ def reindex(registry: Registry, folder: str) -> Iterator[str]:
     for name in sorted(old.keys() - models.keys()):
         yield f"left out: {name}, which is no entry"
     for name, entry in sorted(models.items()):
+        if why := fault(name, entry):
+            yield f"{name} is left as it is: {why}"
+            continue
         place = registry.place(entry)
-        if not place.exists():
+        if not os.path.exists(place):
             remedy = f"mount their disk, or forget it with --remove {name}"
             yield f"the files of {name} are not at {place}: {remedy}"
     yield f"{len(models)} models: {', '.join(sorted(models)) or 'none'}"
@@ -281,23 +324,32 @@ def _renewed(registry: Registry, old: Models, folder: str) -> Models:
     models = {name: dict(entry) for name, entry in old.items() if isinstance(entry, dict)}
     for made in record.all_in(Path(folder)):
         facts = made.task, made.weight_format
-        known = [n for n, e in models.items() if _same(registry.place(e), made.folder)]
+        known = [
+            name
+            for name, entry in models.items()
+            if placed(entry) and _same(registry.place(entry), made.folder)
+        ]
         for name in known:
             models[name] = _entry(models[name], models[name]["path"], *facts)
         if known:
             continue
         before = models.get(made.name, {})
-        place = registry.place(before)
-        if place.exists() or place.name != made.folder.name:  # else it was moved by hand
+        if not (placed(before) and _has_gone(registry.place(before), made.folder)):
             before = {}
         name = made.name if before else record.free(made.name, set(_names(models)))
         models[name] = _entry(before, registry.within(made.folder), *facts)
     return models
 
 
+def _has_gone(place: Path, folder: Path) -> bool:
+    """Whether a conversion was moved by hand from that place to this folder."""
+    return not os.path.exists(place) and place.name == folder.name
+
+
 COMMANDS = {
     "names": names,
     "list": listed,
+    "broken": broken,
     "path": path,
     "serving": serving,
     "used": used,
@@ -310,26 +362,21 @@ COMMANDS = {
 
 
 def main(path: str, command: str, *words: str) -> None:
-    end = "\0" if command in ("list", "unserved") else "\n"
+    end = "\0" if command in ("list", "unserved", "broken", "reindex") else "\n"
     try:
         for line in COMMANDS[command](Registry(Path(path)), *words):
-            _say(line + end)
+            ending.say(line + end)
     except Refused as refused:
-        _say(f"{refused}\n")
-        sys.exit(REFUSED)
+        ending.say(f"{refused}\n")
+        sys.exit(ending.REFUSED)
     except OSError as error:
         why = f"{error.filename or path}: {error.strerror}"
-        _say(
+        ending.say(
             f"The registry {path} can't be written ({why}): give it and its folder to yourself, "
             "make their disk writable, or set OV_REGISTRY_PATH\n"
         )
-        sys.exit(REFUSED)
-
-
-def _say(text: str) -> None:
-    """Names may be of any bytes."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.exit(ending.REFUSED)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ending.to_the_end(main)
