@@ -342,16 +342,22 @@ enter() { # NAME PATH TASK FORMAT: into the registry; sets name, which somebody 
     read_names || return 1
     grep -Fxq -- "$1" <<<"$registered" || return 1
     choose_name "$1"
+    # its own word first: whoever is killed behind it is finished under that name, and not under two
+    if is_conversion "$2" && [[ $(tool record name "$2") == "$1" ]]; then
+        reason="its conversion.json can't be written: "
+        reason+=$(tool record adopt "$2" "$name") || return 1
+    fi
     reason=$(tool registry "$registry" add "$name" "${@:2}")
 }
 
-finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, FOLDER
+finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, PLACE, FOLDER
     local name=${1%%$'\t'*} rest=${1#*$'\t'} task form_made listed folder target
     task=${rest%%$'\t'*} rest=${rest#*$'\t'}
     form_made=${rest%%$'\t'*} rest=${rest#*$'\t'}
-    listed=${rest%%$'\t'*} folder=${rest#*$'\t'}
-    target=$out/$name/task-${task}__wf-$form_made
+    listed=${rest%%$'\t'*} rest=${rest#*$'\t'}
+    target=$out/${rest%%$'\t'*} folder=${rest#*$'\t'}
     begin_work "$folder" fixed || return 1
+    [[ -e $target ]] || { reason="its conversion is gone: call the same again" && return 1; }
     [[ $listed == yes ]] || local register=0
     finish "$folder" "$name" "$target" "$task" "$form_made" || return 1
     if ((register)); then

@@ -171,3 +171,21 @@ def test_where_it_can_not_be_told_nothing_is_converted_again(house: House) -> No
     assert done.returncode == 1
     assert "failed   A: whether it was converted before can't be told: record.py" in done.stdout
     assert len([*house.out.glob("*/task-*/openvino_model.bin")]) == 1
+
+
+def test_a_name_that_was_taken_by_hand_is_written_down_as_well(house: House) -> None:
+    house.model("good")
+    gate = house.home / "gate"
+    os.mkfifo(gate)
+    process = house.start(STAND_IN_GATE=str(gate))
+    assert gate.read_text() == "halfway\n"
+    register(house, {"good": {"path": "/elsewhere"}})
+    gate.write_text("go on")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert set(house.registry) == {"good", "good-2"}
+    assert [record["name"] for record in house.records] == ["good-2"]
+    assert "this deletes" in house.call("--yes", "--remove", "good-2").stdout
+    assert house.records == []
+    assert house.call("--reindex").returncode == 0
+    assert set(house.registry) == {"good"}
