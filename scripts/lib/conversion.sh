@@ -16,8 +16,9 @@ say() { # LINE...: to the terminal, which may have gone, and to the log, whose d
 }
 
 harmless() { # LINE: without what moves a terminal's cursor or ends the line: files of models may say that
-    local LC_ALL=C line=$1
-    line=${line//$'\xc2'[$'\x80'-$'\x9f']/?}
+    local LC_ALL=C line=$1 more
+    printf -v more '\xc2[\x80-\x9f]' # those of Unicode
+    line=${line//$more/?}
     printf '%s' "${line//[[:cntrl:]]/?}"
 }
 
@@ -216,6 +217,7 @@ sweep() { # what runs that were killed have left
     for folder in "$out"/.converting-*/; do
         if flock -n "$folder/lock" true; then
             tool record settle "$folder" || continue
+            take_away "$folder" || continue
             rm -rf -- "$folder" || true
         fi
     done

@@ -66,8 +66,13 @@ name_of() { # PATH: the first of them
     names_of "$1" | head -n 1
 }
 
-reindex() {
+reindex() { # while nobody forgets a model, and with what somebody began to forget forgotten
+    if [[ -w $out ]]; then alone make_anew; else make_anew; fi
+}
+
+make_anew() {
     local line
+    [[ ! -w $out ]] || sweep
     while IFS= read -r -d '' line || [[ -n $line ]]; do
         say "${line%$'\n'}"
     done < <(tool registry "$registry" reindex "$out")
@@ -138,11 +143,14 @@ remove_model() { # NAME: and the conversion that was made under it, unless anoth
     what_of_files "$path" "$1"
     if ((!yes)); then
         [[ -t 0 ]] || die "There is no terminal to ask: call it with --yes."
-        read -r -p "$what. Forget the model $(shown "$1")? [y/N] " answer || true
+        read -r -p "$(harmless "$what"). Forget the model $(shown "$1")? [y/N] " answer || true
         [[ ${answer,,} == y* ]] || { say "Nothing was changed." && exit 1; }
     fi
-    reason=$(tool registry "$registry" remove "$1") || die "$reason"
-    [[ -z $ours ]] || alone delete_conversion "$ours" || die "$(shown "$1") is forgotten, but $(shown "$ours") can't be deleted."
+    if [[ -n $ours ]]; then
+        alone forget "$1" "$ours" || die "$reason"
+    else
+        reason=$(tool registry "$registry" remove "$1") || die "$reason"
+    fi
     say "$(shown "$1"): removed; ${what/#this deletes/deleted:}"
 }
 
@@ -171,9 +179,34 @@ what_of_files() { # PATH NAME: sets what, to what its removal does
     fi
 }
 
-delete_conversion() { # PATH: first out of its place, so that no half of it stays there
-    work=$(mktemp -d -- "$out/.converting-XXXXXX") && mv -T -- "$1" "$work/model" || return 1
-    rmdir --ignore-fail-on-non-empty -- "${1%/*}"
-    rm -rf -- "$work" || return 1
-    work=""
+forget() { # NAME PATH: the entry and its conversion
+    # noted, then the entry, then the files: the next sweep finishes it wherever it is killed, so that
+    # neither an entry without files is left, nor files that come back with --reindex
+    reason="$(shown "$2") was changed meanwhile: call the same again"
+    belongs_to "$2" "$1" || return 1
+    reason="$out can't be written: is its disk full?"
+    work=$(mktemp -d -- "$out/.converting-XXXXXX") || return 1
+    exec {held}>"$work/lock" || return 1
+    { flock "$held" && printf '%s\0' "$registry" "$2" >"$work/removing" && mv -- "$work/removing" "$work/removed"; } || {
+        end_work
+        return 1
+    }
+    reason=$(tool registry "$registry" remove "$1") || { end_work && return 1; }
+    reason="$(shown "$1") is forgotten, but $(shown "$2") can't be deleted; the next run tries that again"
+    take_away "$work" && rm -rf -- "$work" || return 1
+    end_work
+}
+
+take_away() { # WORK: what is noted there, out of its place, unless a name needs it
+    local file noted=() used
+    [[ -f $1/removed ]] || return 0
+    mapfile -d '' -t noted <"$1/removed"
+    is_conversion "${noted[1]}" && [[ -e ${noted[0]} ]] || return 0
+    for file in "${noted[0]}" "$registry"; do
+        used=$(tool registry "$file" used "${noted[1]}") || return 1
+        [[ -z $used ]] || return 0
+    done
+    rm -rf -- "$1/model"
+    mv -T -- "${noted[1]}" "$1/model" || return 1
+    rmdir --ignore-fail-on-non-empty -- "${noted[1]%/*}" || true
 }
