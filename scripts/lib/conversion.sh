@@ -69,7 +69,11 @@ slug_of() { # NAME: lower case, every run of other characters one "-"
 
 in_use() { # NAME
     local there=("$out/$1"/task-*)
-    ((${#there[@]})) || [[ -n ${chosen[$1]:-} ]] || grep -Fxq -- "$1" <<<"$registered" || being_made name "$1"
+    ((${#there[@]})) || is_foreign "$out/$1" || [[ -n ${chosen[$1]:-} ]] || grep -Fxq -- "$1" <<<"$registered" || being_made name "$1"
+}
+
+is_foreign() { # PATH: whether no result can be renamed into it: it is no folder, or of another disk
+    [[ -L $1 || (-e $1 && ! -d $1) ]] || mountpoint -q -- "$1"
 }
 
 choose_name() { # NAME: sets name to it, or to NAME-2, NAME-3, ...
@@ -221,8 +225,7 @@ sweep() { # what runs that were killed have left
             rm -rf -- "$folder" || true
         fi
     done
-    local working_now=("$out"/.converting-*/)
-    ((${#working_now[@]})) || rm -rf -- "$og"/.moving-* "$src"/.moved-* || true
+    sweep_halves
 }
 
 begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
@@ -320,12 +323,11 @@ write_record() {
 }
 
 publish() { # sets target
+    local why="is the disk full?"
     target=$out/$name/task-${task}__wf-$form
-    # mv -n says that all is well also where it left out what was there before
-    mkdir -p -- "$out/$name" && sync -f -- "$work/model" && mv -T -n -- "$work/model" "$target" &&
-        [[ ! -e $work/model ]] && return
+    mkdir -p -- "$out/$name" && sync -f -- "$work/model" && why=$(tool move rename "$work/model" "$target") && return
     rmdir -- "$out/$name" 2>/dev/null || true
-    reason="$target can't be made: is the disk full?"
+    reason="$target can't be made: $why"
     return 1
 }
 
@@ -369,40 +371,4 @@ finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, 
     else
         finished+=("$name: was converted before, and is not registered; to register it: $(import_of "$target")")
     fi
-}
-
-move_original() { # FOLDER TARGET
-    local place=$og/${1##*/} number=1
-    while [[ -e $place || -L $place ]]; do
-        number=$((number + 1))
-        place=$og/${1##*/}-$number
-    done
-    local why
-    reason="its original can't be moved to $og; it stays where it is"
-    mkdir -p -- "$og" || return 1
-    why=$(tool outward "$1") || { reason+=": $why" && return 1; }
-    # what needs room comes first; if it is killed behind the move, the next run's sweep goes on
-    why=$(tool record moving "$2" "$place" "$work") || { reason+=": $why" && return 1; }
-    if [[ $(stat -c %d -- "$1") == $(stat -L -c %d -- "$og") ]]; then
-        { mv -T -n -- "$1" "$place" && [[ ! -e $1 ]]; } || return 1
-    else
-        move_far "$1" "$place" || return 1
-    fi
-    reason="its original is $place now, but conversion.json does not say so"
-    tool record settle "$work"
-}
-
-move_far() { # FOLDER PLACE: to another disk, copied whole before anything is removed
-    local part old
-    part=$(mktemp -d -- "$og/.moving-XXXXXX") || return 1
-    { cp -a -T -- "$1" "$part" && sync -f -- "$part" && mv -T -n -- "$part" "$2" && [[ ! -e $part ]]; } || {
-        rm -rf -- "$part"
-        return 1
-    }
-    # out of its place at once: half an original that is being removed is nobody's
-    { old=$(mktemp -d -- "$src/.moved-XXXXXX") && mv -T -- "$1" "$old"; } || {
-        rm -rf -- "$2"
-        return 1
-    }
-    rm -rf -- "$old" || true
 }

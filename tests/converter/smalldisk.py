@@ -1,4 +1,4 @@
-"""A small disk. With namespaces of one's own, which most users may have, it is a tmpfs. Elsewhere
+"""A small disk, and one that is mounted twice. With namespaces of one's own, which most users may have, it is a tmpfs. Elsewhere
 it is a limit of 8 MB for each file, at which writes fail as well.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 _MOUNT = 'mount -t tmpfs -o size=320m tmpfs "$1" && echo mounted && exec cat'
+_BIND = 'mount --bind "$0" "$1" && shift && exec "$@"'
 _LIMIT = "trap '' XFSZ && ulimit -f 8192 && exec \"$@\""
 _LEFT = 8 << 20
 
@@ -53,3 +54,17 @@ def small_disk(folder: Path, *, apart: bool = False) -> Generator[SmallDisk]:
             folder.rmdir()
             folder.symlink_to(memory)
         yield SmallDisk(folder, ("bash", "-c", _LIMIT, "-"), mounted=False)
+
+
+@contextmanager
+def mounted_again(folder: Path) -> Generator[SmallDisk]:
+    """A folder of the same disk at `folder`, into which nothing can be renamed all the same;
+    where that may not be mounted, one of another disk."""
+    folder.mkdir(parents=True)
+    if subprocess.run(["unshare", "-rm", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        with small_disk(folder, apart=True) as disk:
+            yield disk
+        return
+    with TemporaryDirectory(dir=folder.parent, prefix=".") as real:
+        mount = ("unshare", "-rm", "sh", "-c", _BIND, real, str(folder))
+        yield SmallDisk(Path(real), mount, mounted=True)

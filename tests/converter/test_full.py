@@ -7,7 +7,7 @@ import pytest
 
 from .house import House, safetensors
 from .hub import Hub
-from .smalldisk import SmallDisk, small_disk
+from .smalldisk import SmallDisk, mounted_again, small_disk
 from .test_downloads import FILES, REPO
 
 FULL = "the disk is full"
@@ -123,3 +123,43 @@ def test_an_original_is_moved_to_another_disk_behind_a_link(house: House) -> Non
         done = house.call("--yes", "--no-verify")
         assert (done.returncode == 1) == disk.mounted
         assert len(list(disk.seen.glob("A"))) + len(list(house.source.glob("A"))) == 1
+
+
+def test_an_original_stays_where_what_arrived_is_not_whole(house: House) -> None:
+    """Somebody takes a file out of the copy; `sync` comes just behind it."""
+    original = house.model("A")
+    programs = house.home / "programs"
+    programs.mkdir()
+    (programs / "sync").write_text('#!/bin/sh\nrm -f "$3"/original/tokenizer.json\n')
+    (programs / "sync").chmod(0o755)
+    place = house.home / "elsewhere"
+    with small_disk(place, apart=True) as disk:
+        house.before = disk.prefix
+        env = {"OV_MODEL_OG": str(place), "PATH": f"{programs}:{house.env['PATH']}"}
+        done = house.call("--yes", "--no-verify", **env)
+        assert done.returncode == 1
+        assert "'tokenizer.json' has not arrived whole" in failure(done.stdout)
+        assert not list(disk.seen.iterdir())
+    assert (original / "tokenizer.json").is_file()
+    assert not list(house.source.glob(".mov*"))
+    house.before = ()
+    house.convert()
+    assert house.originals == ["A"]
+
+
+def test_an_original_is_copied_where_a_rename_is_not_allowed(house: House) -> None:
+    """og_models is mounted from the same disk: half of it must never be under its final name."""
+    house.model("A")
+    programs = house.home / "programs"
+    programs.mkdir()
+    copied = house.home / "copied"
+    (programs / "cp").write_text(f'#!/bin/sh\necho "$*" >>"{copied}"\nexec /bin/cp "$@"\n')
+    (programs / "cp").chmod(0o755)
+    with mounted_again(house.og) as disk:
+        house.before = disk.prefix
+        house.convert(PATH=f"{programs}:{house.env['PATH']}")
+        assert ".moving-" in copied.read_text()
+        assert [folder.name for folder in disk.seen.iterdir()] == ["A"]
+    assert not (house.source / "A").exists()
+    [record] = house.records
+    assert record["original"] == str(house.og / "A")

@@ -1,5 +1,6 @@
 """Whatever ends a conversion, and wherever: nothing is lost, and the next run finishes it."""
 
+import fcntl
 import json
 import os
 import re
@@ -238,6 +239,23 @@ def test_half_a_move_to_another_disk_is_swept_away(house: House) -> None:
     house.model("A")
     house.convert()
     assert house.left_behind == []
+
+
+def test_a_move_to_another_disk_is_left_to_whoever_is_at_it(house: House) -> None:
+    """Another run may have other results and the same originals."""
+    elsewhere = house.home / "elsewhere"
+    elsewhere.mkdir()
+    house.out.mkdir()
+    for half in (house.og / ".moving-abcdef", house.source / ".moved-abcdef"):
+        half.mkdir(parents=True)
+        with (half / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            house.model(half.name[1:])
+            house.convert(OV_MODEL_OUT=str(elsewhere))
+            assert half.is_dir()
+        house.model(f"{half.name[1:]} again")
+        house.convert()
+        assert not half.exists()
 
 
 def test_two_never_work_on_the_same_model(house: House, gate: Path) -> None:

@@ -143,3 +143,19 @@ def test_what_the_owner_wrote_into_the_registry_stays(house: House) -> None:
     assert house.call("--reindex").returncode == 0
     assert house.registry["a"]["note"] == "Größe"
     assert set(house.registry) == {"a", "b"}
+
+
+def test_a_name_whose_folder_is_somebody_elses_is_in_use(house: House) -> None:
+    """Nothing can be renamed into a file, a link to nothing, or another disk behind a link."""
+    house.out.mkdir()
+    (house.out / "a").write_text("mine")
+    (house.out / "b").symlink_to("/nowhere/b")
+    (house.home / "elsewhere").mkdir()
+    (house.out / "c").symlink_to(house.home / "elsewhere")
+    for name in "ABC":
+        house.model(name)
+    said = house.convert()
+    assert "The name 'a' is in use, so it will be 'a-2'." in said
+    assert set(house.registry) == {"a-2", "b-2", "c-2"}
+    assert (house.out / "a").read_text() == "mine"
+    assert not list((house.home / "elsewhere").iterdir())
