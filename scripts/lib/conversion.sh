@@ -159,17 +159,9 @@ leave() { # at the end, however it comes, but for kill -9
 
 deaf=251 # the status of what went well, where what it said could not be kept
 
-run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its output is shown and logged
-    : >"$heard"
+run() { # COMMAND...: in the background, so that Ctrl-C is seen at once; its output is shown, logged and kept
     set -m
-    { # the last tee fails when the terminal has gone or the log's disk is full, and goes on
-        set +e
-        "$@" </dev/null 2>&1 | tee -i -- "$heard" 2>/dev/null |
-            tee -i -a --output-error=warn-nopipe -- "$log" 2>/dev/null
-        ended=("${PIPESTATUS[@]}")
-        ((ended[0] || !ended[1])) || exit "$deaf"
-        exit "${ended[0]}"
-    } &
+    "$python" -BS "$lib/ear.py" "$heard" "$log" "$@" </dev/null &
     attend
 }
 

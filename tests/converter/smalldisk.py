@@ -1,5 +1,6 @@
-"""A small disk, and one that is mounted twice. With namespaces of one's own, which most users may have, it is a tmpfs. Elsewhere
-it is a limit of 8 MB for each file, at which writes fail as well.
+"""A small disk, and one that is mounted twice. With namespaces of one's own, which most users may
+have, the small one is a tmpfs. Elsewhere it is a limit of 8 MB for each file, at which writes fail
+as well.
 """
 
 import os
@@ -61,7 +62,9 @@ def mounted_again(folder: Path) -> Generator[SmallDisk]:
     """A folder of the same disk at `folder`, into which nothing can be renamed all the same;
     where that may not be mounted, one of another disk."""
     folder.mkdir(parents=True)
-    if subprocess.run(["unshare", "-rm", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run(
+        ["unshare", "-rm", "true"], stderr=subprocess.DEVNULL, check=False
+    ).returncode:
         with small_disk(folder, apart=True) as disk:
             yield disk
         return

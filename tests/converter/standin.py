@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,6 +41,8 @@ say("Some of the lines of a run that goes well hold the word error.")
 if how == "unheard":  # it may write, and those who listen may not
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+if how == "leaves":  # a process that holds what it writes to open
+    subprocess.Popen(["sleep", "90"])
 out.mkdir()
 (out / "openvino_model.xml").write_text("<net/>")
 if gate := os.environ.get("STAND_IN_GATE"):

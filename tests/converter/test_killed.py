@@ -299,5 +299,12 @@ def test_an_export_that_outlives_its_converter_is_not_disturbed(house: House, ga
     assert house.left_behind == []
 
 
+def test_what_an_export_leaves_behind_holds_nothing_up(house: House) -> None:
+    house.model("A")
+    house.bound_s = 30
+    house.convert(STAND_IN="leaves")
+    assert set(house.registry) == {"a"}
+
+
 def test_the_script_is_named_as_the_steps_expect() -> None:
     assert SCRIPT.name == "ov-convert-model"
