@@ -6,7 +6,7 @@
 # beside it, which is locked as long as a process works on it; what has no such process is removed by
 # the next run.
 
-child="" work="" held="" heard="" heard_in="" reason="" working=""
+child="" work="" held="" doubt="" heard="" heard_in="" reason="" working=""
 
 say() { # LINE...: to the terminal, which may have gone, and to the log, whose disk may be full
     local lines=() line
@@ -195,7 +195,7 @@ convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it 
     publish || return 1
     finish "$folder" "$name" "$target" "$task" "$form" || return 1
     bytes=$(du -sb -- "$target" | cut -f 1)
-    reason="$name: $form, $(gigabytes "$bytes"), in $((SECONDS - started)) s"
+    reason="$name: $form, $(gigabytes "$bytes"), in $((SECONDS - started)) s${doubt:+; $doubt}"
     ((register)) || reason+="; it is in $(shown "$target"), and is not registered; to register it: $(import_of "$target")"
 }
 
@@ -325,7 +325,8 @@ publish() { # sets target
 
 # What follows when the folder has its final name: a run that is killed here is finished by the next.
 
-finish() { # FOLDER NAME TARGET TASK FORMAT
+finish() { # FOLDER NAME TARGET TASK FORMAT: sets doubt, to why the original stays where it should not
+    doubt=""
     if ((register)); then
         enter "$2" "$3" "$4" "$5" || return 1
     fi

@@ -79,9 +79,13 @@ holds_ours() { # FOLDER: whether more than a model would be moved with it; sets 
 }
 
 is_ours() { # FOLDER: whether it lies where originals are moved from, and nothing is served from it
-    local used
+    local used # sets doubt, where that is not known
+    doubt=""
     [[ ${1%/*}/ -ef $src && ! -L $1 ]] || return 1
-    used=$(tool registry "$registry" used "$1") || used=""
+    used=$(tool registry "$registry" used "$1") || {
+        doubt="its original stays where it is, for nobody knows whether a registered model lies in it: ${used:-an entry of $registry is broken}"
+        return 1
+    }
     [[ -z $used ]]
 }
 

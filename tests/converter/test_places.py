@@ -316,6 +316,41 @@ def test_what_is_served_from_a_folder_keeps_it_where_it_is(house: House) -> None
     assert (folder / "a.gguf").is_file()
 
 
+SERVED = '"served": {"path": "A/a.gguf"}'
+BROKEN = ["[]", f'{{"version": 1, "models": {{{SERVED},}}}}']
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_an_original_stays_where_nobody_knows_what_is_served_from_it(
+    house: House, text: str
+) -> None:
+    folder = house.model("A")
+    registry = house.source / "registry.json"
+    registry.write_text(text)
+    env = {"OV_REGISTRY_PATH": str(registry)}
+    said = house.convert("--no-register", **env)
+    assert (folder / "tokenizer.json").is_file()
+    [done] = [line for line in said.splitlines() if line.startswith("done     a: ")]
+    assert "its original stays where it is" in done
+    assert "it is converted already, as a; its original stays" in house.convert(
+        "--no-register", **env
+    )
+    assert len(house.records) == 1
+    registry.unlink()
+    house.convert("--no-register", **env)
+    assert os.listdir(house.og) == ["A"]
+
+
+def test_an_original_that_is_served_stays_whatever_else_is_registered(house: House) -> None:
+    folder = house.model("A")
+    (house.source / "registry.json").write_text(
+        f'{{"version": 1, "models": {{"odd": {{"path": "y\\u0000"}}, {SERVED}}}}}'
+    )
+    house.call("--yes", "--no-verify", OV_REGISTRY_PATH=str(house.source / "registry.json"))
+    assert len(house.records) == 1
+    assert (folder / "tokenizer.json").is_file()
+
+
 def test_questions_come_after_the_look_at_the_folders(house: House) -> None:
     house.model("A")
     path = registry_in_a_file(house)["OV_REGISTRY_PATH"]
