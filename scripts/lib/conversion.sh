@@ -97,6 +97,10 @@ being_made() { # FIELD VALUE: whether another run works on that name or source n
     return 1
 }
 
+is_worked_on() { # FOLDER REPO: whether another run works on it now; REPO may be empty
+    being_made source "$1" || { [[ -n $2 ]] && being_made repo "$2"; }
+}
+
 read_names() { # sets registered; where nothing is to be registered, a registry need not be sound
     registered=$(tool registry "$registry" names) && return
     reason=$registered registered=""
@@ -180,10 +184,13 @@ attend() { # waits for what was just started
     return "$status"
 }
 
-convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it succeeds
+convert_one() { # FOLDER REPO NAME: sets reason, to what was made of it when it succeeds; 2: nothing had to be
     local folder=$1 name=$3 facts task bytes weights note started=$SECONDS target command
-    if [[ -n $2 ]]; then download "$2" "$folder" || return 1; fi
-    begin_work "$folder" || return 1
+    begin_work "$folder" "$2" || return 1
+    if [[ -n $2 ]]; then
+        ! made_meanwhile "$folder" || return 2
+        ! to_be_downloaded "$folder" || download "$2" "$folder" || return 1
+    fi
     facts=$(tool source "$folder" "$task_asked") || { reason=$facts && return 1; }
     IFS=$'\t' read -r task bytes weights note <<<"$facts"
     [[ -z $note ]] || say "Note: $note."
@@ -220,27 +227,29 @@ sweep() { # what runs that were killed have left
     sweep_halves
 }
 
-begin_work() { # FOLDER [fixed]: locks it, under the name that is free now, or under this one
-    alone prepare_work "$@"
+begin_work() { # FOLDER REPO [fixed]: locks it, under the name that is free now, or under this one
+    alone prepare_work "$@" # of a repository sets folder, which may have been moved since
 }
 
 prepare_work() {
-    if being_made source "$1"; then
+    [[ -z $2 ]] || folder=$(folder_of_repo "$2")
+    if is_worked_on "$folder" "$2"; then
         reason=$worked_on
         return 1
-    elif [[ ! -d $1 ]]; then
+    elif [[ -z $2 && ! -d $1 ]]; then
         reason="it is gone: another ov-convert-model has converted it"
         return 1
     fi
     read_names || return 1
-    if [[ $# == 1 ]]; then
+    if [[ $# == 2 ]]; then
         unset "chosen[$name]"
         choose_name "$name"
     fi
     reason="$out can't be written: is its disk full?"
     work=$(mktemp -d -- "$out/.converting-XXXXXX") || return 1
     exec {held}>"$work/lock" || return 1
-    flock "$held" && printf '%s' "$1" >"$work/source" && printf '%s' "$name" >"$work/name" && mkdir -- "$work/tmp"
+    flock "$held" && printf '%s' "$folder" >"$work/source" && printf '%s' "$2" >"$work/repo" &&
+        printf '%s' "$name" >"$work/name" && mkdir -- "$work/tmp"
 }
 
 end_work() {
@@ -353,7 +362,7 @@ finish_earlier() { # what look_at_sources found: NAME, TASK, FORMAT, yes or no, 
     form_made=${rest%%$'\t'*} rest=${rest#*$'\t'}
     listed=${rest%%$'\t'*} rest=${rest#*$'\t'}
     target=$out/${rest%%$'\t'*} folder=${rest#*$'\t'}
-    begin_work "$folder" fixed || return 1
+    begin_work "$folder" "" fixed || return 1
     [[ -e $target ]] || { reason="its conversion is gone: call the same again" && return 1; }
     [[ $listed == yes ]] || local register=0
     finish "$folder" "$name" "$target" "$task" "$form_made" || return 1

@@ -17,8 +17,24 @@ folder_of_repo() { # ORG/NAME: the folder where it is, or is to be
     printf '%s' "$folder"
 }
 
-is_whole_download() { # FOLDER ORG/NAME
+is_whole_download() { # FOLDER
     grep -D skip -Fqs '"whole": true' -- "$1/$download_mark"
+}
+
+to_be_downloaded() { # FOLDER of a repository: whether it is not whole, or was, and misses something now
+    ! is_whole_download "$1" || { [[ ${1%/*}/ -ef $src ]] && ! tool source "$1" "$task_asked" >/dev/null; }
+}
+
+made_meanwhile() { # FOLDER of a repository that was not whole: whether another run has converted it since
+    local facts task done_as task_made form_made
+    [[ -z $name_asked ]] && is_whole_download "$1" && facts=$(tool source "$1" "$task_asked") || return 1
+    IFS=$'\t' read -r task _ <<<"$facts"
+    while IFS=$'\t' read -r done_as _ task_made form_made _; do
+        [[ -n $done_as && $task_made == "$task" && $form_made == "$form" ]] || continue
+        reason="it is converted already, as $done_as; --name NAME makes another one of it"
+        return 0
+    done <<<"$(tool record find "$out" "$1")"
+    return 1
 }
 
 mark_download() { # ORG/NAME FOLDER true|false: whether it is whole

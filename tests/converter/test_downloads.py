@@ -1,6 +1,7 @@
 """Repositories that are downloaded first: whole, broken off, and taken up again."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Generator
@@ -11,6 +12,7 @@ import pytest
 
 from .house import LLAMA, PROJECT, House, safetensors
 from .hub import Hub
+from .test_killed import begun
 
 REPO = "some-org/Tiny-Chat.1"
 FILES = {
@@ -30,6 +32,14 @@ def hub(house: House) -> Generator[Hub]:
     with hub.serving() as address:
         house.env |= {"HF_ENDPOINT": address, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         yield hub
+
+
+@pytest.fixture
+def gate(house: House) -> Path:
+    """The export stops here, halfway."""
+    path = house.home / "gate"
+    os.mkfifo(path)
+    return path
 
 
 def weights(house: House) -> Path:
@@ -123,6 +133,59 @@ def test_a_repository_that_does_not_fit_is_refused_before(house: House, hub: Hub
     assert "are free: make room" in done.stdout
     assert hub.asked == []
     assert not (house.source / "Tiny-Chat.1").exists()
+
+
+def test_two_never_download_one_repository(house: House, hub: Hub) -> None:
+    hub.stands.set()
+    process = house.start(REPO)
+    assert hub.halfway.wait(60)
+    for words in ((REPO,), (REPO, "--name", "other")):
+        done = house.call("--yes", "--no-verify", *words)
+        assert done.returncode == 1
+        assert "another ov-convert-model works on it now" in done.stdout
+    assert "another ov-convert-model works on it now" in house.convert()
+    hub.stands.clear()
+    hub.closing.set()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert set(house.registry) == {"tiny-chat-1"}
+
+
+@pytest.mark.parametrize("keeps", [(), ("--keep-original",)])
+def test_what_another_run_has_downloaded_meanwhile_is_not_taken_for_new(
+    house: House, hub: Hub, gate: Path, keeps: tuple[str, ...]
+) -> None:
+    house.model("First")
+    with begun(house, gate, "First", REPO) as first:
+        house.convert(REPO, *keeps)
+        before = list(hub.asked)
+        gate.write_text("go on")
+        said, _ = first.communicate(timeout=60)
+        assert first.returncode == 0, said
+    assert "skipped  Tiny-Chat.1: it is converted already, as tiny-chat-1" in said
+    assert hub.asked == before
+    assert set(house.registry) == {"first", "tiny-chat-1"}
+    [mark] = house.source.rglob(".ov-download.json")
+    assert '"whole": true' in mark.read_text()
+
+
+def test_what_another_run_converts_now_is_not_marked_unfinished(
+    house: House, hub: Hub, gate: Path
+) -> None:
+    house.model("First")
+    with begun(house, gate, "First", REPO) as first:
+        other = house.home / "other"
+        os.mkfifo(other)
+        with begun(house, other, REPO) as second:
+            gate.write_text("go on")
+            said, _ = first.communicate(timeout=60)
+            assert "failed   Tiny-Chat.1: another ov-convert-model works on it now" in said
+            other.write_text("go on")
+            said, _ = second.communicate(timeout=60)
+            assert second.returncode == 0, said
+    assert set(house.registry) == {"first", "tiny-chat-1"}
+    [mark] = house.og.rglob(".ov-download.json")
+    assert '"whole": true' in mark.read_text()
 
 
 def room(folder: Path, printed: str) -> int:
