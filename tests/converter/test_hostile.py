@@ -79,7 +79,7 @@ def test_an_odd_entry_is_passed_over_in_every_mode(house: House, what: str) -> N
     assert set(house.registry) == {"odd", "ok", "a"}
     assert house.registry["odd"] == entry
     said = house.call("--yes", "--remove", "a")
-    assert "this deletes" in said.stdout
+    assert "deleted: " in said.stdout
     assert house.records == []
     said = house.call("--reindex")
     assert said.returncode == 0, said.stdout
@@ -185,7 +185,7 @@ def test_a_name_that_was_taken_by_hand_is_written_down_as_well(house: House) -> 
     assert process.returncode == 0, said
     assert set(house.registry) == {"good", "good-2"}
     assert [record["name"] for record in house.records] == ["good-2"]
-    assert "this deletes" in house.call("--yes", "--remove", "good-2").stdout
+    assert "deleted: " in house.call("--yes", "--remove", "good-2").stdout
     assert house.records == []
     assert house.call("--reindex").returncode == 0
     assert set(house.registry) == {"good"}
