@@ -11,8 +11,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ov_server import __version__, failures, modelroutes, openai
-from ov_server.core import ChatRequest, Engine, EngineStats, Event
+from ov_server import __version__, failures, modelroutes, openai, proberoutes, sessionroutes
+from ov_server.cancellation import Cancellation
+from ov_server.changes import Changes
+from ov_server.clock import Clock
+from ov_server.core import ChatRequest, Engine, Event
 from ov_server.entries import Entry, RegistryState, entry_of
 from ov_server.errors import LoadFailed, ModelNotFound, QueueFull, ServerError, Unavailable
 from ov_server.eviction import make_room
@@ -23,10 +26,11 @@ from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
 from ov_server.registryfile import RegistryFile
 from ov_server.routes import look, routes, send
+from ov_server.sessions import Sessions
 from ov_server.settings import Settings, misspelt, read_settings
-from ov_server.slots import Changes, Clock, Loader, Slot, idle_s, key_of, load, size_of, stats_of
+from ov_server.slots import Inventory, Loader, Slot, idle_s, key_of, load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
-from ov_server.wire import Answer
+from ov_server.wire import Showing, respond
 
 log = logging.getLogger("ov_server")
 
@@ -90,11 +94,8 @@ class Registry:
 # The models in memory.
 
 
-class Models:
-    """The models in memory. All state is the event loop's; loading and freeing run elsewhere.
-
-    `_slots` is what names mean now; `_leaving` was replaced, and goes with its last lease.
-    """
+class Models(Inventory):
+    """The models in memory. All state is the event loop's; loading and freeing run elsewhere."""
 
     def __init__(
         self,
@@ -103,12 +104,11 @@ class Models:
         load: Loader = load,
         clock: Clock | None = None,
     ):
+        super().__init__()
         self._registry = registry
         self._settings = settings
         self._load = load
         self._clock: Clock = clock or asyncio.get_running_loop()
-        self._slots: dict[str, Slot] = {}
-        self._leaving: set[Slot] = set()
         self._turn = asyncio.Lock()
         self._changes = Changes()
         self._pins: dict[str, bool] = {}
@@ -174,9 +174,6 @@ class Models:
             slot.fill = asyncio.create_task(self._fill(slot, files))
         slot.entry, slot.seen = entry, seen
         return slot
-
-    def _still_leaving(self, name: str) -> bool:
-        return any(slot.entry.name == name for slot in self._leaving)
 
     async def _fill(self, slot: Slot, files: ModelFiles) -> None:
         """Loads a slot's engine when its turn has come and there is room."""
@@ -277,13 +274,6 @@ class Models:
         log.info("unloaded", extra={"facts": {"model": slot.entry.name, "rss_mb": rss_mb()}})
         self._changes.tell()
 
-    def _forget(self, slot: Slot) -> None:
-        if self._slots.get(slot.entry.name) is slot:
-            del self._slots[slot.entry.name]
-
-    def _all(self) -> list[Slot]:
-        return [*self._slots.values(), *self._leaving]
-
     def pinned(self, entry: Entry) -> bool:
         """Whether a model stays for ever: as was said last, else as the registry says."""
         return self._pins.get(entry.name, entry.pinned)
@@ -308,25 +298,9 @@ class Models:
         if slot is not None and not slot.leases and (ending := slot.free or slot.fill):
             await asyncio.wait({ending})
 
-    def slots(self) -> dict[str, Slot]:
-        """What is loaded or being loaded, by name; for those who only look."""
-        return dict(self._slots)
-
     def broken(self) -> dict[str, tuple[object, str]]:
         """By name: what a glance at the files told when they did not load, and why they didn't."""
         return self._broken
-
-    def stats(self) -> dict[str, EngineStats]:
-        """By name; engines that were replaced and still work count with the new one."""
-        return stats_of(self._all())
-
-    def stuck_s(self) -> float:
-        """How long the slowest engine has been in its step by now, or a load beyond all limits."""
-        return max((slot.stuck_s for slot in self._all()), default=0.0)
-
-    def loading_s(self) -> dict[str, float]:
-        """By name: the seconds that the load which is going on takes by now."""
-        return {s.entry.name: s.loading_s for s in self._all() if s.is_loading}
 
     async def warm(self, name: str) -> None:
         """Loads a model ahead of its first request; a failure is in the log."""
@@ -359,16 +333,6 @@ async def health(request: Request) -> dict[str, Any]:
     return request.app.state.status.health()
 
 
-@look(router, "/health/ready")
-async def ready(request: Request) -> dict[str, str]:
-    return {"status": "ready"}
-
-
-@look(router, "/metrics")
-async def metrics(request: Request) -> Response:
-    return Response(request.app.state.figures.text(), media_type="text/plain; version=0.0.4")
-
-
 @look(router, "/v1/models", "/models")
 async def list_models(request: Request) -> dict[str, Any]:
     state = request.app.state
@@ -383,23 +347,28 @@ async def show_model(name: str, request: Request) -> dict[str, Any]:
 
 @send(router, "/v1/chat/completions", "/chat/completions")
 async def chat(body: openai.ChatBody, request: Request) -> Response:
+    if (rest := sessionroutes.resumed(request, body)) is not None:
+        return rest
     state, record = request.app.state, request.state.record
     entry = state.registry.find(body.model)
     chat_request = openai.parse(body, entry)
     record.model, record.streamed = entry.name, bool(body.stream)
-    return Answer(
+    session = state.sessions.begin(sessionroutes.asked(request, body), entry.name)
+    showing = Showing(
         openai,
-        openai.heading(body, entry.name),
-        answer(state.models, entry.name, chat_request),
-        record,
+        openai.heading(body, entry.name, session.id),
+        choices=chat_request.choices,
         streamed=record.streamed,
-        keep_alive_s=state.settings.keep_alive_s,
     )
+    events = answer(state.models, entry.name, chat_request, session.halt)
+    return respond(session, showing, events, record, state.settings, body.timeout)
 
 
-async def answer(models: Models, name: str, request: ChatRequest) -> AsyncGenerator[Event]:
+async def answer(
+    models: Models, name: str, request: ChatRequest, halt: Cancellation
+) -> AsyncGenerator[Event]:
     """The events of one completion, under a lease that ends with them."""
-    async with models.lease(name) as engine, aclosing(engine.chat(request)) as events:
+    async with models.lease(name) as engine, aclosing(engine.chat(request, halt)) as events:
         async for event in events:
             yield event
 
@@ -416,6 +385,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         log.info("ov-llm-server %s", __version__, extra={"facts": settings.model_dump(mode="json")})
         state.registry = Registry(settings.registry_path, settings.model_path)
         state.models = Models(state.registry, settings, load)
+        state.sessions = Sessions(settings, asyncio.get_running_loop())
         device = Device(settings.device)
         state.status = Status(state.registry, state.models, device)
         state.figures.gauges(state.models.stats)
@@ -423,6 +393,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         pinned = [e.name for e in state.registry.entries() if e.pinned]
         tasks += [asyncio.create_task(state.models.warm(name)) for name in pinned]
         yield
+        await state.sessions.stop()
         await state.models.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -439,7 +410,8 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     failures.handle(app)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)
-    app.include_router(modelroutes.router)
+    for more in (proberoutes, modelroutes, sessionroutes):
+        app.include_router(more.router)
     return app
 
 

@@ -110,11 +110,11 @@ class Batch:
         for job in jobs:
             job.fail(endings.stopping())
 
-    def cancel(self, jobs: Iterable[Job]) -> None:
-        """Drops jobs, wherever they are, before the next step."""
+    def cancel(self, jobs: Iterable[Job], *, halt: bool = False) -> None:
+        """Drops jobs, wherever they are, before the next step; `halt`: each is an answer then."""
         with self._wake:
             for job in jobs:
-                job.cancelled = True
+                job.cancelled, job.halted = job.cancelled or not halt, job.halted or halt
             self._wake.notify()
 
     @property
@@ -200,11 +200,17 @@ class Batch:
         return not self._coming or self._closing or self._pipeline.busy()
 
     def _drop_cancelled(self) -> None:
-        self._waiting = deque(job for job in self._waiting if not job.cancelled)
-        if self._reader is not None and self._reader.cancelled:
+        everybody = (*self._waiting, *self._active.values())
+        halted = [job for job in everybody if job.halted and not job.cancelled]
+        self._waiting = deque(job for job in self._waiting if not job.dropped)
+        if self._reader is not None and self._reader.dropped:
             self._leave(self._reader)
-        for job in [job for job in self._active.values() if job.cancelled]:
+        for job in [job for job in self._active.values() if job.dropped]:
             self._leave(job)
+        for job in halted:
+            rest = self._detokenizer.flush(job.window)
+            job.finish(rest, "stop", time.monotonic(), "cancelled")
+        deliver(job.call for job in halted)
 
     def _leave(self, job: Job) -> None:
         """Takes a job out of the pipeline; the next step frees its blocks."""
@@ -359,7 +365,8 @@ class Batch:
             return
         [job] = dropped
         if job.generated:
-            job.finish(self._detokenizer.flush(job.window), "length", time.monotonic())
+            rest = self._detokenizer.flush(job.window)
+            job.finish(rest, "length", time.monotonic(), "kv_cache_full")
             deliver([job.call])
         else:
             job.fail(endings.too_large())

@@ -8,7 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
+from .cancellation import Cancellation
+
 FinishReason = Literal["stop", "length", "tool_calls"]
+EndedBy = Literal["cancelled", "kv_cache_full"]
+"""What ended an answer that is neither the model nor a bound of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,7 @@ class Finish:
 
     reason: FinishReason
     index: int = 0
+    by: EndedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,7 @@ class Choice:
     logprobs: tuple[TokenLogprob, ...] = ()
     reasoning: str = ""
     calls: tuple[WholeCall, ...] = ()
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,24 +252,24 @@ class Completion:
 async def collect(events: AsyncGenerator[Event]) -> Completion:
     """The whole answer: a stream joined equals it by construction."""
     said: dict[int, list[Said]] = {}
-    reasons: dict[int, FinishReason] = {}
+    ends: dict[int, Finish] = {}
     async with aclosing(events) as stream:
         async for event in stream:
             match event:
                 case Text() | Reasoning() | ToolCall() | Arguments():
                     said.setdefault(event.index, []).append(event)
                 case Finish():
-                    reasons[event.index] = event.reason
+                    ends[event.index] = event
                 case Done():
                     return Completion(
-                        tuple(_choice(said.get(i, []), reasons[i]) for i in sorted(reasons)),
+                        tuple(_choice(said.get(i, []), ends[i]) for i in sorted(ends)),
                         event.usage,
                         event.timings,
                     )
     raise RuntimeError("the engine ended its events without Done")
 
 
-def _choice(said: list[Said], reason: FinishReason) -> Choice:
+def _choice(said: list[Said], end: Finish) -> Choice:
     texts = [event for event in said if isinstance(event, Text)]
     pieces: dict[int, list[str]] = {}
     for event in said:
@@ -271,7 +277,7 @@ def _choice(said: list[Said], reason: FinishReason) -> Choice:
             pieces.setdefault(event.call, []).append(event.text)
     return Choice(
         text="".join(event.text for event in texts),
-        finish_reason=reason,
+        finish_reason=end.reason,
         logprobs=tuple(lp for event in texts for lp in event.logprobs),
         reasoning="".join(event.text for event in said if isinstance(event, Reasoning)),
         calls=tuple(
@@ -279,6 +285,7 @@ def _choice(said: list[Said], reason: FinishReason) -> Choice:
             for event in said
             if isinstance(event, ToolCall)
         ),
+        ended_by=end.by,
     )
 
 
@@ -329,8 +336,9 @@ class Engine(Protocol):
         """Resident memory of the process that its pipeline runs in."""
         ...
 
-    def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
-        """Events of one completion; closing the iterator ends the work.
+    def chat(self, request: ChatRequest, halt: Cancellation | None = None) -> AsyncGenerator[Event]:
+        """Events of one completion; closing the iterator ends the work. `halt` ends the answer
+        where it is behind the first event, with all that belongs to an end.
 
         Raises BadRequest, ContextTooLong or QueueFull before the first event.
         """

@@ -222,10 +222,13 @@ class TextEngine:
         del self._tokenizer, self._template, self._detokenizer
         give_memory_back()
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
+    async def chat(
+        self, request: ChatRequest, halt: Cancellation | None = None
+    ) -> AsyncGenerator[Event]:
         arrived = time.monotonic()
         jobs: list[Job] = []
         structure = Structure(request)
+        halt = halt or Cancellation()
         try:
             prompt = await asyncio.to_thread(self._template.prompt, request)
             made = await self._made(request, prompt)
@@ -236,21 +239,26 @@ class TextEngine:
                 jobs += self._jobs(call, tokens, plan, request, prompt, made, arrived)
                 self._batch.submit(jobs)
             yield Role(len(tokens))
-            open_answers = len(jobs)
-            async for event in call.items():
-                if isinstance(event, Finish):
-                    for more in await self._completion(jobs[event.index], event):
-                        structure.add(more)
-                        yield more
-                    open_answers -= 1
-                structure.add(event)
-                yield event
-                if not open_answers:
-                    break
+            with halt.ending(lambda: self._batch.cancel(jobs, halt=True)):
+                async for event in self._events(call, jobs):
+                    structure.add(event)
+                    yield event
             self._check(structure)
             yield _done(tokens, jobs)
         finally:
             self._batch.cancel(job for job in jobs if not job.ended)
+
+    async def _events(self, call: Call, jobs: list[Job]) -> AsyncGenerator[Said | Finish]:
+        """What the jobs say until the last one has ended; what is held to a form ends in it."""
+        open_answers = len(jobs)
+        async for event in call.items():
+            if isinstance(event, Finish):
+                for more in await self._completion(jobs[event.index], event):
+                    yield more
+                open_answers -= 1
+            yield event
+            if not open_answers:
+                return
 
     def _check(self, structure: Structure) -> None:
         """Counts, while nobody waits for it, what does not fit its schema."""
@@ -300,7 +308,7 @@ class TextEngine:
 
     async def _completion(self, job: Job, finish: Finish) -> list[Said]:
         """The end of arguments or of a structured text that was cut off, so that it is valid."""
-        cut = finish.reason == "length" or job.reader.stopped
+        cut = finish.reason == "length" or finish.by is not None or job.reader.stopped
         if not cut or job.hold is None or not job.reader.unfinished:
             return []
         rest = await self._trials.rest(job.hold, job.reader.held_text)

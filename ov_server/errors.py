@@ -6,10 +6,15 @@ ServerError
 ├── ModelNotFound         404  no model answers to the name
 ├── NotFound              404  no such path
 ├── MethodNotAllowed      405  the path takes other methods
+├── SessionNotFound       404  no such session, or it is another client's
+├── SessionBusy           409  a session's answer still runs, or is that of another request
+├── EventsGone            410  what a reader asks for is no longer kept
+├── AnswerEnded           410  nobody listened to the answer any more
 ├── QueueFull             429  too many requests wait already
 ├── LoadFailed            500  the model's files are there, and it does not load
 ├── EngineFailed          500  the engine threw while it worked on this request
-└── Unavailable           503  no room can be made, or the server is stopping
+├── Unavailable           503  no room can be made, or the server is stopping
+└── Overdue               504  the request's time is over
 """
 
 import difflib
@@ -80,6 +85,49 @@ class MethodNotAllowed(ServerError):
     code = "method_not_allowed"
 
 
+class SessionNotFound(ServerError):
+    status = 404
+    kind = "invalid_request_error"
+    code = "session_not_found"
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"There is no session '{name[:200]}': it never was, or it ended too long ago "
+            "(OV_SESSION_TTL_S, OV_SESSIONS_MB). Send the request again, without Last-Event-ID.",
+            param="session_id",
+        )
+
+
+class SessionBusy(ServerError):
+    status = 409
+    kind = "invalid_request_error"
+    code = "session_in_use"
+
+
+class EventsGone(ServerError):
+    status = 410
+    kind = "invalid_request_error"
+    code = "events_gone"
+
+    def __init__(self, first: int):
+        super().__init__(
+            f"The events before {first} are no longer kept: the answer is too long for "
+            f"OV_SESSIONS_MB. Go on from {first - 1}, or send the request again.",
+            param="last_event_id",
+        )
+
+
+class AnswerEnded(ServerError):
+    status = 410
+    code = "answer_ended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer was ended, since nobody listened to it any more. Name a session_id for "
+            "answers that are to go on without a reader."
+        )
+
+
 class QueueFull(ServerError):
     status = 429
     kind = "rate_limit_error"
@@ -99,6 +147,17 @@ class Unavailable(ServerError):
     status = 503
     code = "unavailable"
     retry_after = 10
+
+
+class Overdue(ServerError):
+    status = 504
+    code = "timeout"
+
+    def __init__(self, seconds: float):
+        super().__init__(
+            f"The answer was not complete after {seconds:g} seconds. Ask for a shorter one "
+            "(max_tokens), or raise the request's timeout or OV_REQUEST_TIMEOUT_S on the server."
+        )
 
 
 _PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:?\s*")

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _ROUTES = (
     "POST /v1/chat/completions, GET /v1/models, /health, /metrics and /openapi.json, "
     "POST /v1/models/NAME/load, /unload and /pin, "
+    "GET and DELETE /v1/sessions/NAME, GET /v1/sessions/NAME/events, POST /v1/cancel/NAME, "
     "and llama-server's GET /models, POST /models/load and /models/unload"
 )
 

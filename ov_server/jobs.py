@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from .answergrammar import Cost
-from .core import Finish, FinishReason, Said, Text, TokenLogprob
+from .core import EndedBy, Finish, FinishReason, Said, Text, TokenLogprob
 from .detokenizer import Window
 from .errors import ServerError
 from .grammars.completion import Network
@@ -109,6 +109,8 @@ class Job:
         """It is under a rule under which it has no token yet."""
         self.ended = False
         self.cancelled = False
+        self.halted = False
+        """It is to end where it is, with all that belongs to an end."""
         self.arrived_at = arrived_at
         self.joined_at = 0.0
         self.first_token_at = 0.0
@@ -128,6 +130,10 @@ class Job:
     def unknown(self) -> bool:
         """Whether it may be its fault, when a step fails before it has a token."""
         return self.suspect or self.turned or not self.generated
+
+    @property
+    def dropped(self) -> bool:
+        return self.cancelled or self.halted
 
     @property
     def streaming(self) -> bool:
@@ -150,7 +156,9 @@ class Job:
         if self.reader.turn is None and text:
             self.told = len(self.generated)
 
-    def finish(self, rest: str, reason: FinishReason, now: float) -> None:
+    def finish(
+        self, rest: str, reason: FinishReason, now: float, by: EndedBy | None = None
+    ) -> None:
         """Says what was held back, with the text that still waited for a whole character."""
         if self.reader.turn is not None:  # there is no room left to go on under its rule
             self._hold(self.reader.turn.rule, "")
@@ -159,7 +167,7 @@ class Job:
         if self.logprobs and not texts and not (self.reader.called or self.reader.reasons):
             said.append(Text("", self.index))
         self._say(said)
-        self.end(reason, now)
+        self.end(reason, now, by)
 
     def _say(self, said: list[Said]) -> None:
         """Text takes the logprobs along; those of markers, reasoning and calls are dropped."""
@@ -210,11 +218,12 @@ class Job:
             self.hold = Hold(self._grammar, rule, before)
             self.plan = self._free.held_to(self.hold.ebnf())
 
-    def end(self, reason: FinishReason, now: float) -> None:
+    def end(self, reason: FinishReason, now: float, by: EndedBy | None = None) -> None:
         self.ended = True
         self.ended_at = now
-        calls = reason == "stop" and self.reader.called
-        self.call.put(Finish("tool_calls" if calls else reason, self.index))
+        self.joined_at = self.joined_at or now
+        calls = reason == "stop" and self.reader.called and by is None
+        self.call.put(Finish("tool_calls" if calls else reason, self.index, by))
 
     def fail(self, error: ServerError) -> None:
         """Ends the request with an error, at once."""

@@ -21,6 +21,7 @@ from .core import (
     Choice,
     Completion,
     Done,
+    EndedBy,
     Event,
     Finish,
     Reasoning,
@@ -48,6 +49,7 @@ class StreamOptions(BaseModel):
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 StopString = Annotated[str, Field(max_length=500)]
 
 
@@ -68,6 +70,8 @@ class ChatBody(Parameters, ToolFields, FormatFields):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     reasoning_effort: Effort | None = None
+    session_id: SessionId | None = None
+    timeout: float | None = Field(None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +102,8 @@ class Heading:
     choices: int = 1
     legacy: bool = False
     """Calls are shown as function_call."""
+    session: str = ""
+    """What the first chunk of a stream names, for who wants to come back."""
 
 
 def parse(body: ChatBody, entry: Entry) -> ChatRequest:
@@ -178,7 +184,7 @@ def _template_options(body: ChatBody) -> dict[str, Any]:
     return options | (body.chat_template_kwargs or {})
 
 
-def heading(body: ChatBody, model: str) -> Heading:
+def heading(body: ChatBody, model: str, session: str = "") -> Heading:
     """`model` is the name that answers, which an alias or OV_MODEL_PATH may make another."""
     return Heading(
         id=f"chatcmpl-{uuid.uuid4().hex}",
@@ -188,6 +194,7 @@ def heading(body: ChatBody, model: str) -> Heading:
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         choices=body.n or 1,
         legacy=body.legacy,
+        session=session,
     )
 
 
@@ -200,6 +207,7 @@ def complete(heading: Heading, completion: Completion) -> dict[str, Any]:
                 "message": _answer(choice, heading.legacy),
                 "logprobs": _logprobs(choice.logprobs),
                 "finish_reason": _reason(choice.finish_reason, heading.legacy),
+                **_ended_by(choice.ended_by),
             }
             for index, choice in enumerate(completion.choices)
         ],
@@ -247,6 +255,11 @@ def _reason(reason: str, legacy: bool) -> str:
     return "function_call" if legacy and reason == "tool_calls" else reason
 
 
+def _ended_by(what: EndedBy | None) -> dict[str, str]:
+    """vLLM's name for what ended an answer."""
+    return {} if what is None else {"stop_reason": what}
+
+
 async def stream(heading: Heading, events: AsyncGenerator[Event]) -> AsyncGenerator[str]:
     """The data of each server-sent event. The last chunk carries the timings."""
     head = _head(heading, "chat.completion.chunk")
@@ -260,13 +273,15 @@ async def stream(heading: Heading, events: AsyncGenerator[Event]) -> AsyncGenera
     async for event in events:
         match event:
             case Role():
+                session = {"session_id": heading.session} if heading.session else {}
                 for index in range(heading.choices):
-                    yield _json(chunk(index, {"role": "assistant", "content": ""}))
+                    yield _json(chunk(index, {"role": "assistant", "content": ""}) | session)
+                    session = {}
             case Finish():
                 if finish is not None:
                     yield _json(finish)
                 reason = _reason(event.reason, heading.legacy)
-                finish = chunk(event.index, {}, finish_reason=reason)
+                finish = chunk(event.index, {}, finish_reason=reason, **_ended_by(event.by))
             case Done():
                 last = head | {"choices": [], "usage": _usage(event.usage)}
                 closing = [finish or {}, last] if heading.include_usage else [finish or {}]

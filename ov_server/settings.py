@@ -82,6 +82,18 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(5, gt=0, le=10)
     """Seconds of silence in a stream after which a comment line is sent."""
 
+    request_timeout_s: float = Field(600, gt=0)
+    """Seconds after which a request that is not answered by then ends with an error."""
+
+    cancel_after_disconnect_s: float = Field(3600, ge=0)
+    """Seconds that an answer with a session_id of its client's goes on when nobody reads it."""
+
+    session_ttl_s: float = Field(3600, ge=0)
+    """Seconds that an answer's events are kept behind its end, for readers that come back."""
+
+    sessions_mb: float = Field(64, gt=0)
+    """Size in MB of all events that are kept."""
+
     stop_grace_s: int = Field(20, ge=0)
     """Whole seconds that running answers have to end when the server is told to stop."""
 

@@ -1,12 +1,12 @@
-"""One load of one model: what Models counts, keeps and frees. Decides nothing itself."""
+"""One load of one model: what Models counts, keeps and frees; and all of them. Decides nothing."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from .cancellation import Cancellation
 from .core import Engine, EngineStats
@@ -31,31 +31,6 @@ def load(entry: Entry, files: ModelFiles, settings: Settings, cancellation: Canc
     from .engines import load_engine  # imports the runtime
 
     return load_engine(entry, files, settings, cancellation)
-
-
-class Clock(Protocol):
-    """An event loop is one; tests have their own."""
-
-    def time(self) -> float: ...
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any: ...
-
-
-class Changes:
-    """Wakes all who wait until a lease ends, a load ends or memory comes free."""
-
-    def __init__(self) -> None:
-        self._watchers: list[asyncio.Future[None]] = []
-
-    async def next(self) -> None:
-        watcher = asyncio.get_running_loop().create_future()
-        self._watchers.append(watcher)
-        await watcher
-
-    def tell(self) -> None:
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            if not watcher.done():
-                watcher.set_result(None)
 
 
 @dataclass(eq=False)
@@ -180,11 +155,41 @@ def idle_s(entry: Entry, settings: Settings) -> float:
     return settings.idle_unload_s if entry.idle_unload_s is None else entry.idle_unload_s
 
 
-def stats_of(slots: Iterable[Slot]) -> dict[str, EngineStats]:
-    """By name; engines that were replaced and still work count with the new one."""
-    stats: dict[str, EngineStats] = {}
-    for slot in slots:
-        if slot.engine and not slot.closed:
-            name = slot.entry.name
-            stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
-    return stats
+class Inventory:
+    """The slots there are: what names mean now, and what was replaced and goes with its last
+    lease."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, Slot] = {}
+        self._leaving: set[Slot] = set()
+
+    def slots(self) -> dict[str, Slot]:
+        """What is loaded or being loaded, by name; for those who only look."""
+        return dict(self._slots)
+
+    def stats(self) -> dict[str, EngineStats]:
+        """By name; engines that were replaced and still work count with the new one."""
+        stats: dict[str, EngineStats] = {}
+        for slot in self._all():
+            if slot.engine and not slot.closed:
+                name = slot.entry.name
+                stats[name] = stats.get(name, EngineStats()).plus(slot.engine.stats())
+        return stats
+
+    def stuck_s(self) -> float:
+        """How long the slowest engine has been in its step by now, or a load beyond all limits."""
+        return max((slot.stuck_s for slot in self._all()), default=0.0)
+
+    def loading_s(self) -> dict[str, float]:
+        """By name: the seconds that the load which is going on takes by now."""
+        return {s.entry.name: s.loading_s for s in self._all() if s.is_loading}
+
+    def _all(self) -> list[Slot]:
+        return [*self._slots.values(), *self._leaving]
+
+    def _still_leaving(self, name: str) -> bool:
+        return any(slot.entry.name == name for slot in self._leaving)
+
+    def _forget(self, slot: Slot) -> None:
+        if self._slots.get(slot.entry.name) is slot:
+            del self._slots[slot.entry.name]

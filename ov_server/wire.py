@@ -1,4 +1,4 @@
-"""The way of an answer to its client: whole or as server-sent events, until the client leaves.
+"""The way of an answer to its clients: whole or as server-sent events, until they leave.
 
 Knows dialects only by the Dialect protocol, and no engine.
 """
@@ -6,10 +6,11 @@ Knows dialects only by the Dialect protocol, and no engine.
 import asyncio
 import json
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.responses import JSONResponse, Response
@@ -18,6 +19,8 @@ from starlette.types import Message, Receive, Scope, Send
 from .core import Completion, Event, collect
 from .errors import ServerError, Unavailable
 from .metrics import Record
+from .sessions import Session
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ _STREAM_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 _KEEP_ALIVE = b": keep-alive\n\n"
+_STALLED_S = 60
 
 
 class Dialect(Protocol):
@@ -69,6 +73,8 @@ class Attended(Response, ABC):
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._answer(scope, receive, send)
+        except TimeoutError:
+            self._record.outcome = "client too slow"
         except OSError:
             self._record.outcome = "client left"
         except ServerError as problem:
@@ -87,8 +93,7 @@ class Attended(Response, ABC):
         if not self._started:
             await error_response(self._dialect, problem)(scope, receive, send)
             return
-        data = json.dumps(self._dialect.error(problem), ensure_ascii=False)
-        body = f"data: {data}\n\n".encode()
+        body = f"data: {_json(self._dialect.error(problem))}\n\n".encode()
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -107,51 +112,93 @@ class Outcome(Attended):
         await JSONResponse(body)(scope, receive, send)
 
 
-class Answer(Attended):
-    """The events of a completion, streamed or whole.
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How one dialect shows one answer: as the pieces of a stream, or as a single one."""
 
-    A stream's status is settled by the first event or error, or after `keep_alive_s` of silence
-    by a comment line; an error after that is an event of the stream.
+    dialect: Dialect
+    heading: Any
+    choices: int
+    streamed: bool
+
+    def pieces(self, events: AsyncGenerator[Event]) -> AsyncGenerator[str]:
+        if self.streamed:
+            return self.dialect.stream(self.heading, events)
+        return self._whole(events)
+
+    async def _whole(self, events: AsyncGenerator[Event]) -> AsyncGenerator[str]:
+        yield _json(self.dialect.complete(self.heading, await collect(events)))
+
+    def problem(self, problem: ServerError) -> str:
+        return _json(self.dialect.error(problem))
+
+
+class Reader(Attended):
+    """Reads a session's answer for one client; a session that was refused is the client's error."""
+
+    def __init__(self, dialect: Dialect, session: Session, record: Record):
+        super().__init__(dialect, record)
+        self._session = session
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._session.listening():
+            await self._read(scope, receive, send)
+        if self._session.error is not None:
+            self._record.failed(self._session.error)
+        elif self._session.state == "cancelled":
+            self._record.outcome = "cancelled"
+
+    @abstractmethod
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+class Whole(Reader):
+    """The answer in one piece."""
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pieces = [piece async for _, news in self._session.pieces(0) for piece in news]
+        if self._session.error is not None:
+            raise self._session.error
+        headers = {"X-Session-Id": self._session.id}
+        self._started = True
+        await Response(pieces[0], 200, headers, "application/json")(scope, receive, send)
+
+
+class Stream(Reader):
+    """The answer's events from one index on, each with its id.
+
+    The status is settled by the first event or error, or after `keep_alive_s` of silence by a
+    comment line. A client that takes nothing for `stalled_s` is given up.
     """
 
     def __init__(
         self,
         dialect: Dialect,
-        heading: Any,
-        events: AsyncGenerator[Event],
+        session: Session,
         record: Record,
         *,
-        streamed: bool,
+        start: int = 0,
         keep_alive_s: float,
+        stalled_s: float = _STALLED_S,
     ):
-        super().__init__(dialect, record)
-        self._heading = heading
-        self._events = record.watch(events)
-        self._show = self._stream if streamed else self._whole
+        super().__init__(dialect, session, record)
+        self._from = start
         self._keep_alive_s = keep_alive_s
+        self._stalled_s = stalled_s
         self._spoke_at = 0.0
 
-    async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
-            await super()._work(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._show(scope, receive, send)
-
-    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        completion = await collect(self._events)
-        body = self._dialect.complete(self._heading, completion)
-        self._started = True
-        await JSONResponse(body)(scope, receive, send)
-
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         pulse = asyncio.create_task(self._keep_alive(send))
         try:
-            async for data in self._dialect.stream(self._heading, self._events):
-                await self._speak(send, f"data: {data}\n\n".encode())
+            async for index, pieces in self._session.pieces(self._from):
+                if self._session.error and self._session.refused and not self._started:
+                    raise self._session.error
+                await self._speak(send, _framed(self._session.id, index, pieces))
         finally:
             pulse.cancel()
             await asyncio.wait({pulse})
+        if not self._started:  # the client has it all
+            await self._speak(send, b"")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _keep_alive(self, send: Send) -> None:
@@ -165,10 +212,37 @@ class Answer(Attended):
 
     async def _speak(self, send: Send, data: bytes) -> None:
         self._spoke_at = time.monotonic()
-        if not self._started:
-            self._started = True
-            await send(_start(_STREAM_HEADERS))
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        async with asyncio.timeout(self._stalled_s):
+            if not self._started:
+                self._started = True
+                await send(_start(_STREAM_HEADERS | {"X-Session-Id": self._session.id}))
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def respond(
+    session: Session,
+    showing: Showing,
+    events: AsyncGenerator[Event],
+    record: Record,
+    settings: Settings,
+    timeout_s: float | None,
+) -> Reader:
+    """Begins to make a session's answer, and reads it for the client that asked for it."""
+    limit_s = min(timeout_s or math.inf, settings.request_timeout_s)
+    session.start(showing, record.watch(events), limit_s)
+    if not showing.streamed:
+        return Whole(showing.dialect, session, record)
+    return Stream(showing.dialect, session, record, keep_alive_s=settings.keep_alive_s)
+
+
+def _framed(session: str, index: int, pieces: list[str]) -> bytes:
+    """Pieces as server-sent events (html.spec.whatwg.org, 9.2), numbered from `index`."""
+    numbered = enumerate(pieces, index)
+    return "".join(f"id: {session}:{i}\ndata: {piece}\n\n" for i, piece in numbered).encode()
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def error_response(dialect: Dialect, problem: ServerError) -> JSONResponse:

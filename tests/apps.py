@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,31 +50,45 @@ class Server:
     def call(self, **fields: Any) -> "Caller":
         return self.post("/v1/chat/completions", {"model": "a", "messages": HI} | fields)
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> "Caller":
+    def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> "Caller":
         """A request that a test follows step by step."""
-        return Caller(self.app, path, b"" if body is None else json.dumps(body).encode())
+        return Caller(self.app, path, b"" if body is None else json.dumps(body).encode(), headers)
+
+    def get(self, path: str, **headers: str) -> "Caller":
+        return Caller(self.app, path, b"", headers, method="GET")
 
 
 class Caller:
     """A client on the bare ASGI interface, which sees every message and may leave."""
 
-    def __init__(self, app: FastAPI, path: str, body: bytes):
+    def __init__(
+        self,
+        app: FastAPI,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "POST",
+    ):
+        """Headers are named as Python would."""
         self._body = body
         self._sent: asyncio.Queue[Message] = asyncio.Queue()
         self._gone = asyncio.Event()
         self._asked = False
         self.hung_up = False
+        more = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        sent = {"content-type": "application/json"} | more
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
             "client": ("192.0.2.7", 4711),
             "server": ("test", 80),
         }
@@ -103,6 +117,16 @@ class Caller:
         said = ""
         while text not in said:
             said += (await self.next()).get("body", b"").decode()
+        return said
+
+    async def rest(self) -> str:
+        """The body from here to its end, which has to come."""
+        said, more = "", True
+        while more:
+            message = await self.next()
+            said += message.get("body", b"").decode()
+            more = message.get("more_body", message["type"] == "http.response.start")
+        await soon(self.task)
         return said
 
     async def answer(self) -> tuple[int, dict[str, Any]]:

@@ -105,19 +105,29 @@ class FakeEngine:
         """
         self._scripts.append(steps)
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
+    async def chat(
+        self, request: ChatRequest, halt: Cancellation | None = None
+    ) -> AsyncGenerator[Event]:
         self.history.append(request)
         steps = self._scripts.popleft() if self._scripts else ("Hello", ", ", "world")
         self.running += 1
         self.begun.set()
+        halted = asyncio.Event()
         try:
-            for step in _completed(steps, request):
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif isinstance(step, Exception):
-                    raise step
-                else:
-                    yield step
+            with (halt or Cancellation()).ending(halted.set):
+                for step in _completed(steps, request):
+                    if isinstance(step, asyncio.Event):
+                        await _either(step, halted)
+                    elif isinstance(step, Exception):
+                        raise step
+                    elif halted.is_set() and not isinstance(step, Role):
+                        break
+                    else:
+                        yield step
+                if halted.is_set():
+                    for index in range(request.choices):
+                        yield Finish("stop", index, "cancelled")
+                    yield Done(Usage(1, 1), Timings(1, 20.0, 1, 100.0))
         finally:
             self.running -= 1
 
@@ -133,6 +143,15 @@ class FakeEngine:
         self.closed.set()
         if self.close_error is not None:
             raise self.close_error
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _completed(

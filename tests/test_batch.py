@@ -15,7 +15,7 @@ from fakes import FakePipeline, FakeRuntime, Turnstile, happens, soon, until
 from ov_server.answergrammar import Cost, Demand, make
 from ov_server.batch import Batch
 from ov_server.calls import written
-from ov_server.core import Finish, FinishReason, Sampling, Text, TokenLogprob, Tool
+from ov_server.core import EndedBy, Finish, FinishReason, Sampling, Text, TokenLogprob, Tool
 from ov_server.detokenizer import Detokenizer
 from ov_server.errors import EngineFailed, ServerError, Unavailable
 from ov_server.grammars.completion import Network
@@ -35,6 +35,7 @@ class Got:
 
     text: str = ""
     reason: FinishReason | None = None
+    by: EndedBy | None = None
     pieces: list[Text] = field(default_factory=list)
     error: ServerError | None = None
 
@@ -65,7 +66,7 @@ class Asked:
                 got.text += item.text
                 got.pieces.append(item)
             elif isinstance(item, Finish):
-                got.reason = item.reason
+                got.reason, got.by = item.reason, item.by
                 return
 
 
@@ -399,7 +400,7 @@ async def test_a_lone_answer_that_fills_the_kv_cache_ends_with_length(bench: Ben
     bench.runtime.memory.add(("a", 3))
     bench.steps.open()
     got = await bench.ask("a prompt", "one two three").got()
-    assert (got.text, got.reason) == ("one", "length")
+    assert (got.text, got.reason, got.by) == ("one", "length", "kv_cache_full")
 
 
 async def test_a_lone_prompt_that_does_not_fit_the_kv_cache_is_an_error(bench: Bench) -> None:
@@ -898,3 +899,42 @@ async def test_a_thread_that_is_gone_is_stuck_for_ever() -> None:
     await until(lambda: batch.stuck_s == math.inf)
     await soon(asyncio.to_thread(batch.close))
     assert batch.stuck_s == 0
+
+
+# Halting.
+
+
+async def test_what_is_halted_ends_where_it_is() -> None:
+    bench = Bench(max_running=1)
+    [running] = await bench.ask_all(("A running", "one two three four"))
+    waiting = bench.ask("B waits", "never said")
+    for _ in range(4):
+        await bench.steps.one()
+    bench.batch.cancel([running.job, waiting.job], halt=True)
+    bench.steps.open()
+    got = await running.got()
+    assert got.text
+    assert "one two three four".startswith(got.text)
+    assert got.text != "one two three four"
+    assert (got.reason, got.by) == ("stop", "cancelled")
+    late = await waiting.got()
+    assert (late.text, late.reason, late.by) == ("", "stop", "cancelled")
+    assert await bench.ask("C after", "goes on").text() == "goes on"
+    await end(bench)
+
+
+async def test_half_a_character_is_left_out_of_what_is_halted(bench: Bench) -> None:
+    [asked] = await bench.ask_all(("A emoji", "😀😀😀"))
+    for _ in range(2):
+        await bench.steps.one()
+    bench.batch.cancel([asked.job], halt=True)
+    bench.steps.open()
+    assert (await asked.got()).text == "😀"
+
+
+async def test_a_halt_that_comes_too_late_changes_nothing(bench: Bench) -> None:
+    bench.steps.open()
+    asked = bench.ask("A", "done")
+    assert await asked.text() == "done"
+    bench.batch.cancel([asked.job], halt=True)
+    assert await bench.ask("B", "next").text() == "next"

@@ -7,14 +7,15 @@ import pytest
 from fastapi.routing import APIRoute
 
 import main
-from ov_server import modelroutes
+from ov_server import modelroutes, proberoutes, sessionroutes
 from ov_server.entries import Entry
 from ov_server.openai import ChatBody
 from ov_server.refusals import REFUSED
 from ov_server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-ROUTES = [r for r in (*main.router.routes, *modelroutes.router.routes) if isinstance(r, APIRoute)]
+ROUTERS = (main.router, modelroutes.router, proberoutes.router, sessionroutes.router)
+ROUTES = [r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)]
 
 
 def words(document: str) -> set[str]:
