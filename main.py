@@ -12,21 +12,21 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from ov_server import __version__, failures, modelroutes, openai, proberoutes, sessionroutes
-from ov_server.cancellation import Cancellation
 from ov_server.changes import Changes
 from ov_server.clock import Clock
 from ov_server.core import ChatRequest, Engine, Event
 from ov_server.entries import Entry, RegistryState, entry_of
-from ov_server.errors import LoadFailed, ModelNotFound, QueueFull, ServerError, Unavailable
+from ov_server.errors import LoadFailed, ModelNotFound, ServerError, Unavailable
 from ov_server.eviction import make_room
 from ov_server.launch import launch
 from ov_server.logs import set_up_logging
 from ov_server.memory import rss_mb
 from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
+from ov_server.places import Guest, Places
 from ov_server.registryfile import RegistryFile
 from ov_server.routes import look, routes, send
-from ov_server.sessions import Sessions
+from ov_server.sessions import Session, Sessions
 from ov_server.settings import Settings, misspelt, read_settings
 from ov_server.slots import Inventory, Loader, Slot, idle_s, key_of, load, size_of
 from ov_server.status import Device, Probe, Status, probe_device
@@ -109,6 +109,8 @@ class Models(Inventory):
         self._settings = settings
         self._load = load
         self._clock: Clock = clock or asyncio.get_running_loop()
+        each = settings.max_running + settings.max_queue
+        self._places = Places(each, settings.max_requests, self._clock)
         self._turn = asyncio.Lock()
         self._changes = Changes()
         self._pins: dict[str, bool] = {}
@@ -118,14 +120,18 @@ class Models(Inventory):
         self._stopping = False
 
     @asynccontextmanager
-    async def lease(self, name: str) -> AsyncGenerator[Engine]:
-        """The engine of a model, which stays in memory until the lease ends; loaded if need be."""
-        slot = await self._claim(name)
-        try:
-            yield await asyncio.shield(slot.ready)
-        finally:
-            slot.leases -= 1
-            self._settle(slot)
+    async def lease(self, name: str, guest: Guest | None = None) -> AsyncGenerator[Engine]:
+        """The engine of a model, which stays in memory until the lease ends; loaded if need be.
+
+        Raises QueueFull where there is no place for the guest.
+        """
+        with self._places.taken(self._registry.find(name).name, guest):
+            slot = await self._claim(name)
+            try:
+                yield await asyncio.shield(slot.ready)
+            finally:
+                slot.leases -= 1
+                self._settle(slot)
 
     async def _claim(self, name: str) -> Slot:
         """Counts a lease on what the name means now."""
@@ -136,8 +142,6 @@ class Models(Inventory):
             if self._crowded and slot.engine and not self.pinned(slot.entry):
                 await self._changes.next()  # a model waits for room: nobody overtakes it
                 continue
-            if slot.leases >= self._settings.max_running + self._settings.max_queue:
-                raise QueueFull("Too many requests wait for this model. Try again later.")
             slot.leases += 1
             if slot.timer is not None:
                 slot.timer = slot.timer.cancel()
@@ -360,15 +364,18 @@ async def chat(body: openai.ChatBody, request: Request) -> Response:
         choices=chat_request.choices,
         streamed=record.streamed,
     )
-    events = answer(state.models, entry.name, chat_request, session.halt)
+    events = answer(state.models, entry.name, chat_request, session)
     return respond(session, showing, events, record, state.settings, body.timeout)
 
 
 async def answer(
-    models: Models, name: str, request: ChatRequest, halt: Cancellation
+    models: Models, name: str, request: ChatRequest, session: Session
 ) -> AsyncGenerator[Event]:
     """The events of one completion, under a lease that ends with them."""
-    async with models.lease(name) as engine, aclosing(engine.chat(request, halt)) as events:
+    async with (
+        models.lease(name, session) as engine,
+        aclosing(engine.chat(request, session.halt)) as events,
+    ):
         async for event in events:
             yield event
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from .cancellation import Cancellation
 
 FinishReason = Literal["stop", "length", "tool_calls"]
+Priority = Literal["interactive", "batch"]
 EndedBy = Literal["cancelled", "kv_cache_full"]
 """What ended an answer that is neither the model nor a bound of the request."""
 

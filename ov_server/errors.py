@@ -11,6 +11,7 @@ ServerError
 ├── EventsGone            410  what a reader asks for is no longer kept
 ├── AnswerEnded           410  nobody listened to the answer any more
 ├── QueueFull             429  too many requests wait already
+├── TooManyAtOnce         429  the client has as many requests as its key allows
 ├── LoadFailed            500  the model's files are there, and it does not load
 ├── EngineFailed          500  the engine threw while it worked on this request
 ├── Unavailable           503  no room can be made, or the server is stopping
@@ -29,6 +30,7 @@ class ServerError(Exception):
     code: str | None = None
     retry_after: int | None = None
     """Seconds after which the same request may succeed."""
+    worth_retrying = True
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None):
         message = message.encode("utf-8", "replace").decode()  # a name may hold half characters
@@ -135,6 +137,18 @@ class QueueFull(ServerError):
     retry_after = 5
 
 
+class TooManyAtOnce(ServerError):
+    status = 429
+    kind = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, most: int, *, retry_after: int):
+        super().__init__(
+            f"This key may have {most} requests at once. Wait for one of them to end.",
+            retry_after=retry_after,
+        )
+
+
 class LoadFailed(ServerError):
     code = "model_load_failed"
 
@@ -152,6 +166,7 @@ class Unavailable(ServerError):
 class Overdue(ServerError):
     status = 504
     code = "timeout"
+    worth_retrying = False
 
     def __init__(self, seconds: float):
         super().__init__(

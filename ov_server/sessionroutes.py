@@ -32,7 +32,11 @@ def asked(request: Request, body: openai.ChatBody) -> Asked:
         )
     chosen = said or header
     return Asked(
-        chosen or uuid.uuid4().hex, chosen is not None, _owner(request), digest=_digest(body)
+        chosen or uuid.uuid4().hex,
+        chosen is not None,
+        owner=_owner(request),
+        digest=_digest(body),
+        client=request.state.record.client,
     )
 
 

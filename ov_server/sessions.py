@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from .cancellation import Cancellation
 from .changes import Changes
 from .clock import Clock
-from .core import Done, Event, Finish, Role, Timings, Usage
+from .core import Done, Event, Finish, Priority, Role, Timings, Usage
 from .errors import (
     AnswerEnded,
     EventsGone,
@@ -69,6 +69,11 @@ class Asked:
     """The name of an API key; empty where there are none. An id means something to its owner."""
     digest: str = ""
     """Tells the request from others."""
+    client: str = ""
+    """Who asks, for fairness."""
+    priority: Priority = "interactive"
+    most: int | None = None
+    """How many answers its client may have in the making."""
 
 
 class Session:
@@ -92,7 +97,7 @@ class Session:
         self._changes = Changes()
         self._task: asyncio.Task[None] | None = None
         self._timer: Any = None
-        self._begun = False
+        self._accepted = False
         self._why: ServerError = Unavailable(
             "The server is stopping. Send the request again later."
         )
@@ -100,6 +105,23 @@ class Session:
     @property
     def id(self) -> str:
         return self.asked.id
+
+    @property
+    def client(self) -> str:
+        return self.asked.client
+
+    @property
+    def priority(self) -> Priority:
+        return self.asked.priority
+
+    @property
+    def most(self) -> int | None:
+        return self.asked.most
+
+    @property
+    def begun(self) -> bool:
+        """It has said something."""
+        return self.tokens > 0
 
     @property
     def running(self) -> bool:
@@ -150,7 +172,7 @@ class Session:
     async def _watched(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
         async with aclosing(events) as source:
             async for event in source:
-                self._begun = True
+                self._accepted = True
                 if isinstance(event, Done):
                     self.tokens = event.usage.completion_tokens
                 elif not isinstance(event, Role | Finish):
@@ -194,7 +216,7 @@ class Session:
         if not self.running or self.halt.called:
             return
         self.halt.call()
-        if self._task is not None and not self._begun:
+        if self._task is not None and not self._accepted:
             self._task.cancel()
 
     async def over(self) -> None:
@@ -205,7 +227,7 @@ class Session:
     async def stop(self, why: ServerError) -> None:
         """Ends the answer with an error; returns when its lease is over."""
         if self._task is not None and not self._task.done():
-            self._give_up(why)
+            self.refuse(why)
             await asyncio.wait({self._task})
 
     # Readers.
@@ -227,11 +249,12 @@ class Session:
     async def _deserted(self) -> None:
         if self.asked.chosen:
             room, why = self._room, AnswerEnded()
-            self._timer = room.clock.call_later(room.patience_s, self._give_up, why)
+            self._timer = room.clock.call_later(room.patience_s, self.refuse, why)
         else:
             await self.stop(AnswerEnded())
 
-    def _give_up(self, why: ServerError) -> None:
+    def refuse(self, why: ServerError) -> None:
+        """Ends the answer with an error."""
         self._why = why
         if self._task is not None:
             self._task.cancel()

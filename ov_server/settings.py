@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     max_queue: int = Field(64, ge=1)
     """How many requests may wait for one model; the next one is answered 429."""
 
+    max_requests: int = Field(256, ge=1)
+    """How many requests may run or wait in the whole process; the next one is answered 429."""
+
     max_running: int = Field(32, ge=1, le=256)
     """How many answers one model generates side by side; the others wait."""
 

@@ -246,7 +246,9 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def error_response(dialect: Dialect, problem: ServerError) -> JSONResponse:
-    headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else None
+    headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else {}
+    if not problem.worth_retrying:
+        headers["X-Should-Retry"] = "false"  # the OpenAI SDK would send it two times more
     return JSONResponse(dialect.error(problem), problem.status, headers)
 
 

@@ -50,6 +50,11 @@ class Server:
     def call(self, **fields: Any) -> "Caller":
         return self.post("/v1/chat/completions", {"model": "a", "messages": HI} | fields)
 
+    def chat_from(self, client: str, **fields: Any) -> "Caller":
+        """A chat of a client with another address."""
+        body = json.dumps({"model": "a", "messages": HI} | fields).encode()
+        return Caller(self.app, "/v1/chat/completions", body, client=client)
+
     def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> "Caller":
         """A request that a test follows step by step."""
         return Caller(self.app, path, b"" if body is None else json.dumps(body).encode(), headers)
@@ -69,8 +74,9 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         *,
         method: str = "POST",
+        client: str = "192.0.2.7",
     ):
-        """Headers are named as Python would."""
+        """Headers are named as Python would; `client` is its address."""
         self._body = body
         self._sent: asyncio.Queue[Message] = asyncio.Queue()
         self._gone = asyncio.Event()
@@ -89,7 +95,7 @@ class Caller:
             "query_string": b"",
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "client": ("192.0.2.7", 4711),
+            "client": (client, 4711),
             "server": ("test", 80),
         }
         self.task = asyncio.create_task(self._run(app, scope))

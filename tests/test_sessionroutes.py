@@ -359,6 +359,7 @@ async def test_a_request_has_a_deadline(start: Start, stream: bool, where: str) 
         error = json.loads(data_of(response.text)[-1] if stream else response.text)["error"]
         assert (error["code"], response.status_code) == ("timeout", 200 if stream else 504)
         assert "OV_REQUEST_TIMEOUT_S" in error["message"]
+        assert response.headers.get("x-should-retry") == (None if stream else "false")
         assert engine.running == 0
 
 
