@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,7 @@ async def answer(
     models: Models, name: str, request: ChatRequest, session: Session
 ) -> AsyncGenerator[Event]:
     """The events of one completion, under a lease that ends with them."""
+    request = replace(request, client=session.client)
     async with (
         models.lease(name, session) as engine,
         aclosing(engine.chat(request, session.halt)) as events,

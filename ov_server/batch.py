@@ -1,17 +1,15 @@
 """One thread for each loaded model: takes jobs in, steps the pipeline, hands tokens out.
 
-Owns every call of the pipeline, the order of jobs, and what happens when a step fails. Knows no
-runtime: the pipeline and the detokenizer are arguments.
+Owns every call of the pipeline, and what happens when a step fails. Knows no runtime: the pipeline
+and the detokenizer are arguments. Whose turn it is, `Waiting` says.
 """
 
 import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 from . import endings
 from .arguments import Malformed
@@ -19,22 +17,18 @@ from .cancellation import Cancellation
 from .core import EngineStats
 from .detokenizer import Detokenizer
 from .errors import ServerError, said
+from .inbox import Inbox
 from .jobs import Job, deliver
 from .prefill import PrefixMemory, next_part
 from .stepping import NoPipeline, Output, Pipeline, PipelineLost
+from .suspects import Failure, convict, on_trial
+from .waiting import Waiting
 from .wear import Wear
 
 log = logging.getLogger(__name__)
 
 _FRUITLESS_REBUILDS = 6
 """Rebuilds in a row without a token between them, after which the engine gives up."""
-
-
-class _Failure(NamedTuple):
-    """Of a step. `lost`: with its process, which tells nothing of why."""
-
-    reason: str
-    lost: bool
 
 
 class Batch:
@@ -61,23 +55,22 @@ class Batch:
         self._detokenizer = detokenizer
         self._max_running = max_running
         self._slice = prefill_slice
-        self._burst_s = burst_s
         self._closing_s = closing_s
         self._cancellation = cancellation or Cancellation()
         self._pipeline: Pipeline = make_pipeline()
         self._memory = PrefixMemory(self._pipeline.block)
-        self._wake = threading.Condition()
-        self._inbox: list[Job] = []
-        self._coming = 0
-        self._closing = False
-        self._waiting: deque[Job] = deque()
+        self._inbox = Inbox(burst_s)
+        self._waiting = Waiting()
         self._active: dict[int, Job] = {}
         self._reader: Job | None = None
         self._part_next = False
         self._keys = 0
         self._full = False
+        self._freeing = False
+        self._heir: Job | None = None
         self._kv_usage = 0.0
         self._rebuilds = 0
+        self._preemptions = 0
         self._fruitless = 0
         self._wear = Wear(patience_s)
         self._step_began: float | None = None
@@ -87,41 +80,27 @@ class Batch:
 
     # From any thread.
 
-    @contextmanager
-    def coming(self) -> Generator[None]:
+    def coming(self) -> AbstractContextManager[None]:
         """While jobs are made: a batch with nothing to do waits for them a moment, since prompts
         that are read together take less time than one after the other."""
-        with self._wake:
-            self._coming += 1
-        try:
-            yield
-        finally:
-            with self._wake:
-                self._coming -= 1
-                self._wake.notify()
+        return self._inbox.coming()
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Hands jobs over; one that comes too late ends with an error."""
-        with self._wake:
-            if not self._closing and not self.failed:
-                self._inbox += jobs
-                self._wake.notify()
-                return
-        for job in jobs:
-            job.fail(endings.stopping())
+        handed = list(jobs)
+        if not self._inbox.put(handed):
+            for job in handed:
+                job.fail(endings.stopping())
 
     def cancel(self, jobs: Iterable[Job], *, halt: bool = False) -> None:
         """Drops jobs, wherever they are, before the next step; `halt`: each is an answer then."""
-        with self._wake:
-            for job in jobs:
-                job.cancelled, job.halted = job.cancelled or not halt, job.halted or halt
-            self._wake.notify()
+        self._inbox.cancel(jobs, halt=halt)
 
     @property
     def stuck_s(self) -> float:
         """Seconds that the current step has been running; infinite when the thread is gone that
         nobody has ended."""
-        if not (self._thread.is_alive() or self._closing or self.failed):
+        if not (self._thread.is_alive() or self._inbox.closed):
             return math.inf
         began = self._step_began
         return 0.0 if began is None else time.monotonic() - began
@@ -133,13 +112,12 @@ class Batch:
             waiting=len(self._waiting) + len(self._inbox),
             kv_usage=self._kv_usage if running else 0.0,
             rebuilds=self._rebuilds,
+            preemptions=self._preemptions,
         )
 
     def close(self) -> None:
         """Ends all jobs with an error and frees the pipeline; returns when that is done."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._inbox.close()
         self._thread.join(self._closing_s)
         if self._thread.is_alive():  # in a step or a making that does not end
             self._cancellation.call()
@@ -152,16 +130,18 @@ class Batch:
     def _run(self) -> None:
         while self._take():
             failure = self._work()
-            if failure is not None and not self._closing:
+            if failure is not None and not self._inbox.closed:
                 self._recover(failure)
-            if self._wear.too_much(self._active, self._waiting) and not self._closing:
-                self._renew()
+            worn = self._wear.too_much(self._active, self._waiting, time.monotonic())
+            if worn and not self._inbox.closed:
+                log.info("the pipeline is made anew, to free what it keeps of grammars")
+                self._begin_anew()
         for key in list(self._active):
             self._pipeline.cancel(key)
         self._drop_pipeline()
         self._fail_all(endings.stopping())
 
-    def _work(self) -> _Failure | None:
+    def _work(self) -> Failure | None:
         """One step; what was said if it failed. The error itself would keep the pipeline in
         memory by its traceback while another one is made."""
         try:
@@ -170,39 +150,29 @@ class Batch:
             self._admit()
             if self._pipeline.busy():
                 self._part_next = False
-                self._hand_out(self._pipeline.step())
+                outputs = self._pipeline.step()
+                self._freeing = False
+                self._hand_out(outputs)
                 self._kv_usage = self._pipeline.kv_usage()
         except Exception as error:
-            return _Failure(said(error), lost=isinstance(error, PipelineLost))
+            return Failure(said(error), lost=isinstance(error, PipelineLost))
         finally:
             self._step_began = None
         return None
 
     def _take(self) -> bool:
         """Sleeps until there is something to do; False is the end."""
-        with self._wake:
-            self._wake.wait_for(self._has_work)
-            if not self._active:
-                self._wake.wait_for(self._all_here, self._burst_s)
-            arrived, self._inbox = self._inbox, []
-            self._waiting += arrived
-            closing = self._closing or self.failed
+        busy = bool(self._active) or self._pipeline.busy()
+        arrived = self._inbox.take(working=busy or bool(self._waiting), burst=not busy)
         for job in arrived:
             job.seen = self._memory.known(job.tokens)
-        return not closing
-
-    def _has_work(self) -> bool:
-        ending = self._closing or self.failed
-        jobs = self._inbox or self._waiting or self._active
-        return ending or bool(jobs) or self._pipeline.busy()
-
-    def _all_here(self) -> bool:
-        return not self._coming or self._closing or self._pipeline.busy()
+        self._waiting.put(arrived, time.monotonic())
+        return not self._inbox.closed
 
     def _drop_cancelled(self) -> None:
         everybody = (*self._waiting, *self._active.values())
         halted = [job for job in everybody if job.halted and not job.cancelled]
-        self._waiting = deque(job for job in self._waiting if not job.dropped)
+        self._waiting.drop()
         if self._reader is not None and self._reader.dropped:
             self._leave(self._reader)
         for job in [job for job in self._active.values() if job.dropped]:
@@ -214,37 +184,76 @@ class Batch:
 
     def _leave(self, job: Job) -> None:
         """Takes a job out of the pipeline; the next step frees its blocks."""
+        self._gone(job)
+        self._take_out(job)
+
+    def _gone(self, job: Job) -> None:
         self._full = False
         if job is self._reader:
             self._reader = None
-        self._take_out(job)
+        self._active.pop(job.key, None)
 
     def _take_out(self, job: Job) -> None:
+        self._freeing = True
         self._active.pop(job.key, None)
         self._pipeline.cancel(job.key)
 
     # Admission.
 
-    def _renew(self) -> None:
-        """Frees what the runtime keeps of grammars. Answers that are running go on behind it."""
-        log.info("the pipeline is made anew, to free what it keeps of grammars")
-        self._memory.clear()
-        running = list(self._active.values())
-        self._active.clear()
-        self._reader = None
-        self._requeue(running)
-        self._rebuild()
-
     def _admit(self) -> None:
         if self._active and self._wear.full:
             return  # until it is made anew
-        while len(self._active) < (1 if self._full else self._max_running):
-            job = next((job for job in self._waiting if self._may_join(job)), None)
+        now = time.monotonic()
+        heir, self._heir = self._heir, None
+        if heir is not None and heir in self._waiting and self._may_join(heir):
+            self._let_join(heir, now)
+        serial = not self._pipeline.keeps_prefixes  # the others would wait inside of it
+        places = 1 if self._full or serial else self._max_running
+        while self._waiting and len(self._active) < places:
+            waiting = self._waiting.in_turn(self._active.values(), now)
+            job = next((job for job in waiting if self._may_join(job)), None)
             if job is None:
                 return
-            self._waiting.remove(job)
-            job.seen = self._memory.known(job.tokens)
-            self._join(job)
+            self._let_join(job, now)
+        if self._waiting and not serial:
+            self._exchange(now)
+
+    def _let_join(self, job: Job, now: float) -> None:
+        self._waiting.take(job, now)
+        job.seen = self._memory.known(job.tokens)
+        self._join(job)
+
+    def _exchange(self, now: float) -> None:
+        """Somebody steps back for one who waits, where that is fairer; one in a step."""
+        found = self._waiting.exchange(self._active.values(), now, self._may_join)
+        if found is None:
+            return
+        job, other = found
+        full = self._full
+        if not self._step_back(other, now):
+            return
+        self._full = full
+        if full:
+            self._heir = job  # whose room is free behind the next step
+        else:
+            self._let_join(job, now)
+
+    def _step_back(self, job: Job, now: float) -> bool:
+        """Lets a job wait for its turn, and go on then: its tokens are in the prefix cache."""
+        try:
+            cut = job.resume()
+        except Exception as error:
+            log.info("a structured answer keeps its place, it could not go on: %s", said(error))
+            job.stays = True
+            return False
+        self._leave(job)
+        if cut:
+            job.window = self._detokenizer.window(job.tokens)
+        self._memory.remember(job.tokens)
+        job.seen = self._memory.known(job.tokens)
+        self._waiting.put([job], now)
+        self._preemptions += 1
+        return True
 
     def _may_join(self, job: Job) -> bool:
         leader = job.leader
@@ -257,8 +266,7 @@ class Batch:
         return not self._wear.too_soon(job, self._active.values())
 
     def _on_trial(self) -> bool:
-        """Whether somebody is suspected of a failed step: then one unproven job joins at a time."""
-        return any(job.suspect for job in (*self._active.values(), *self._waiting))
+        return on_trial((*self._active.values(), *self._waiting))
 
     def _join(self, job: Job, *, whole: bool = False) -> None:
         """Puts the job's prompt into the pipeline, whole or its next part."""
@@ -268,6 +276,7 @@ class Batch:
         self._keys += 1
         job.key = self._keys
         job.proven = False
+        job.cramped = self._freeing
         self._active[job.key] = job
         if job is self._reader or part is not None:
             self._part_next = True
@@ -319,7 +328,7 @@ class Batch:
                 job.first_token_at = now
                 self._memory.remember(job.prompt)
             job.generated += output.tokens
-            job.suspect = job.turned = False
+            job.suspect = job.turned = job.cramped = False
             job.proven = True
             self._fruitless = 0
         try:
@@ -348,20 +357,21 @@ class Batch:
             job.window = self._detokenizer.window(job.tokens)
         self._memory.remember(job.tokens)
         if self._wear.too_soon(job, self._active.values()):
-            self._waiting.appendleft(job)
+            self._waiting.put_first([job], time.monotonic())
             return
         job.seen = self._memory.known(job.tokens)
         self._join(job, whole=True)
 
     def _out_of_memory(self, dropped: list[Job]) -> None:
-        """The KV cache is full: these wait for the others; one that is alone ends where it is."""
-        alone = len(dropped) == len(self._active) == 1
+        """The KV cache is full: these wait for the others; one that is alone ends where it is,
+        unless it may have found what others left there."""
+        alone = len(dropped) == len(self._active) == 1 and not dropped[0].cramped
         for job in dropped:
-            self._leave(job)
+            self._gone(job)
         if not alone:
             log.warning("the KV cache is full: requests wait for room (see OV_KV_CACHE_GB)")
             self._full = True
-            self._waiting.extendleft(job for job in reversed(dropped) if self._resume(job))
+            self._wait_first(dropped)
             return
         [job] = dropped
         if job.generated:
@@ -373,41 +383,34 @@ class Batch:
 
     # Faults.
 
-    def _recover(self, failure: _Failure) -> None:
-        """Makes the pipeline anew and lets everybody go on but the job that broke it.
-
-        Suspects are the jobs without a token since they joined. They come back one at a time,
-        when all others have had a token, so that the next failure names the guilty one. A process
-        that was lost may have been ended from outside: nobody is guilty of the first time.
-        """
+    def _recover(self, failure: Failure) -> None:
+        """Makes the pipeline anew and lets everybody go on but the job that broke it."""
         self._rebuilds += 1
         self._fruitless += not self._on_trial()  # a trial finds one guilty at each failure
         jobs = list(self._active.values())
-        unproven = [job for job in jobs if not job.proven]
-        suspects = [job for job in unproven if job.unknown] or unproven or jobs
         log.error("a step failed with %d requests running: %s", len(jobs), failure.reason)
+        convict(jobs, failure)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Another pipeline, in which those who are running go on."""
+        running = [job for job in self._active.values() if not job.ended]
         self._active.clear()
         self._reader = None
+        self._freeing = False
         self._memory.clear()
-        if len(suspects) == 1 and (suspects[0].suspect or not failure.lost):
-            suspects[0].fail(endings.guilty(failure.reason))
-        else:
-            for job in suspects:
-                job.suspect = True
-        self._requeue(job for job in jobs if not job.ended)
+        for job in running:
+            job.seen = 0
+        self._wait_first(running)
         self._rebuild()
 
     def _drop_pipeline(self) -> None:
         self._pipeline.close()
         self._pipeline = NoPipeline()
 
-    def _requeue(self, jobs: Iterable[Job]) -> None:
-        going_on = []
-        for job in jobs:
-            job.seen = 0
-            if self._resume(job):
-                going_on.append(job)
-        self._waiting.extendleft(reversed(going_on))
+    def _wait_first(self, jobs: Iterable[Job]) -> None:
+        going_on = [job for job in jobs if self._resume(job)]
+        self._waiting.put_first(going_on, time.monotonic())
 
     def _resume(self, job: Job) -> bool:
         """Readies a job to join again; one whose grammar can't go on ends with an error."""
@@ -430,17 +433,17 @@ class Batch:
             self._pipeline = self._make_pipeline()
             log.info("the pipeline was made anew in %.1f s", time.monotonic() - started)
         except Exception as error:
-            if self._closing:
+            if self._inbox.closed:
                 return  # it was called off
             log.error("the pipeline can't be made anew: %s", said(error))
             self.failed = True
+            self._inbox.close()
             self._fail_all(endings.guilty(said(error)))
 
     def _fail_all(self, error: ServerError) -> None:
-        with self._wake:
-            jobs = [*self._active.values(), *self._waiting, *self._inbox]
-            self._active.clear()
-            self._waiting.clear()
-            self._inbox.clear()
+        arrived = self._inbox.take(working=True, burst=False)
+        jobs = [*self._active.values(), *self._waiting, *arrived]
+        self._active.clear()
+        self._waiting.clear()
         for job in jobs:
             job.fail(error)

@@ -129,6 +129,9 @@ class ChatRequest:
     """All that are described to the model."""
     tool_use: ToolUse = ToolUse()
     answer: AnswerFormat | None = None
+    client: str = ""
+    """Who asks; it decides nothing but whose turn it is."""
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +303,8 @@ class EngineStats:
     rebuilds: int = 0
     misfits: int = 0
     """Structured texts and arguments that did not fit their whole schema."""
+    preemptions: int = 0
+    """Answers that stepped back for another client's or for an interactive one."""
 
     def plus(self, other: "EngineStats") -> "EngineStats":
         """Both together; the fuller KV cache counts."""
@@ -309,6 +314,7 @@ class EngineStats:
             max(self.kv_usage, other.kv_usage),
             self.rebuilds + other.rebuilds,
             self.misfits + other.misfits,
+            self.preemptions + other.preemptions,
         )
 
 

@@ -36,7 +36,7 @@ from .core import (
 from .detokenizer import Detokenizer, partial_tokens, visible
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
-from .jobs import Call, Job
+from .jobs import Call, Job, Ticket
 from .markup import START, Reading
 from .memory import give_memory_back, process_mb
 from .modelfiles import ModelFiles, context_length, generation_defaults
@@ -378,6 +378,7 @@ class TextEngine:
                 cost=None if made is None else made.cost,
                 window=self._detokenizer.window(tokens) if request.continue_final else None,
                 leader=jobs[0] if jobs else None,
+                ticket=Ticket(request.client, request.priority),
                 arrived_at=arrived,
             )
             jobs.append(job)

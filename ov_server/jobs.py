@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .answergrammar import Cost
-from .core import EndedBy, Finish, FinishReason, Said, Text, TokenLogprob
+from .core import EndedBy, Finish, FinishReason, Priority, Said, Text, TokenLogprob
 from .detokenizer import Window
 from .errors import ServerError
 from .grammars.completion import Network
@@ -61,6 +61,30 @@ def _receive_all(mail: list[tuple[Call, list[Item]]]) -> None:
         call.receive(items)
 
 
+@dataclass
+class Ticket:
+    """What a job shows where it waits for its turn. Times are of one monotonic clock."""
+
+    client: str = ""
+    priority: Priority = "interactive"
+    number: int = 0
+    """In the order of arrival, from 1 on; 0 before it waits for the first time."""
+    since: float | None = None
+    """When it began to wait; None while it runs."""
+    _waited_s: float = 0.0
+
+    def waits(self, now: float) -> None:
+        self.since = now
+
+    def joins(self, now: float) -> None:
+        self._waited_s = self.waited_s(now)
+        self.since = None
+
+    def waited_s(self, now: float) -> float:
+        """In all, however often it ran meanwhile."""
+        return self._waited_s + (0 if self.since is None else now - self.since)
+
+
 class Job:
     """Answer `index` of a request. Once submitted, it belongs to the engine's thread.
 
@@ -81,6 +105,7 @@ class Job:
         cost: Cost | None = None,
         window: Window | None = None,
         leader: "Job | None" = None,
+        ticket: Ticket | None = None,
     ):
         self.call = call
         self.prompt = prompt
@@ -94,6 +119,7 @@ class Job:
         self._hold(self.reader.rule, "")
         self.index = index
         self.leader = leader
+        self.ticket = ticket or Ticket()
         self.window = window or Window()
         self.generated: list[int] = []
         self.told = 0
@@ -103,18 +129,17 @@ class Job:
         self.logprobs: list[TokenLogprob] = []
         self.key = 0
         self.seen = 0
-        self.proven = False
-        self.suspect = False
+        self.proven = self.suspect = False
         self.turned = False
         """It is under a rule under which it has no token yet."""
-        self.ended = False
-        self.cancelled = False
-        self.halted = False
-        """It is to end where it is, with all that belongs to an end."""
+        self.cramped = False
+        """It joined while what others had left in the KV cache was still to be freed."""
+        self.stays = False
+        """Its grammar could not go on, had it to join again."""
+        self.ended = self.cancelled = self.halted = False
+        """Halted: it is to end where it is, with all that belongs to an end."""
         self.arrived_at = arrived_at
-        self.joined_at = 0.0
-        self.first_token_at = 0.0
-        self.ended_at = 0.0
+        self.joined_at = self.first_token_at = self.ended_at = 0.0
 
     @property
     def tokens(self) -> list[int]:
@@ -134,6 +159,13 @@ class Job:
     @property
     def dropped(self) -> bool:
         return self.cancelled or self.halted
+
+    @property
+    def may_step_back(self) -> bool:
+        """Whether it may give its place to another one and go on later. Only with a token since it
+        joined: so what was read for it is in the cache, each turn brings it further, and no
+        suspect hides among those who wait."""
+        return self.proven and not self.stays and not self.plan.counts
 
     @property
     def streaming(self) -> bool:
@@ -199,15 +231,16 @@ class Job:
         return bool(turn.surplus)
 
     def resume(self) -> bool:
-        """Readies the job for another pipeline, which will be told the tokens so far: a grammar
-        goes on with what may follow its text. True when tokens without a text were dropped."""
+        """Readies the job to join anew with the tokens so far: a grammar goes on with what may
+        follow its text. True when tokens without a text were dropped. What is raised when the
+        grammar can't go on leaves the job as it was."""
         if self.hold is None:
             return False
-        dropped = len(self.generated) > self.told
-        del self.generated[self.told :]
         if self.reader.held_text:
             network = Network(self.hold.rooted())
             self.plan = self._free.held_to(ebnf(network.residue(self.reader.held_text)))
+        dropped = len(self.generated) > self.told
+        del self.generated[self.told :]
         return dropped
 
     def _hold(self, rule: str | None, before: str) -> None:

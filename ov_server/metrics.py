@@ -81,6 +81,7 @@ class _ModelGauges(Collector):
             ("ov_kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", "kv_usage"),
             ("ov_engine_rebuilds", "Pipelines made anew after a failed step.", "rebuilds"),
             ("ov_structured_output_misfits", "Answers that do not fit their schema.", "misfits"),
+            ("ov_preemptions", "Answers that stepped back for others.", "preemptions"),
         ):
             gauge = GaugeMetricFamily(name, text, labels=["model"])
             for model, stat in stats.items():

@@ -24,6 +24,7 @@ from .core import (
     EndedBy,
     Event,
     Finish,
+    Priority,
     Reasoning,
     Role,
     Said,
@@ -72,6 +73,7 @@ class ChatBody(Parameters, ToolFields, FormatFields):
     reasoning_effort: Effort | None = None
     session_id: SessionId | None = None
     timeout: float | None = Field(None, gt=0)
+    priority: Priority | int | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -129,6 +131,7 @@ def parse(body: ChatBody, entry: Entry) -> ChatRequest:
         tools=tools,
         tool_use=use_of(body, tools),
         answer=answer_format(body),
+        priority=priority_of(body),
     )
     _fit_together(request, body)
     return request
@@ -173,6 +176,13 @@ def _fit_together(request: ChatRequest, body: ChatBody) -> None:
                 "answer begins and ends. Leave one of them out.",
                 param=name,
             )
+
+
+def priority_of(body: ChatBody) -> Priority:
+    """A number is vLLM's, where 0 is the default and what is higher waits longer."""
+    if isinstance(body.priority, int):
+        return "batch" if body.priority > 0 else "interactive"
+    return body.priority or "interactive"
 
 
 def _template_options(body: ChatBody) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def asked(request: Request, body: openai.ChatBody) -> Asked:
         owner=_owner(request),
         digest=_digest(body),
         client=request.state.record.client,
+        priority=openai.priority_of(body),
     )
 
 

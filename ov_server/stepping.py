@@ -29,6 +29,12 @@ class Plan:
             self, sampling=replace(self.sampling, min_tokens=least), seed=self.seed + done
         )
 
+    @property
+    def counts(self) -> bool:
+        """Whether its sampling counts what the answer has said, which begins anew in a pipeline
+        that is told it as a prompt. The repetition penalty looks at the prompt as well."""
+        return bool(self.sampling.presence_penalty or self.sampling.frequency_penalty)
+
     def held_to(self, grammar: str) -> "Plan":
         """The plan under a grammar, which alone decides when the answer may end."""
         sampling = replace(self.sampling, min_tokens=0, ignore_eos=False)

@@ -3,9 +3,10 @@
 """
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sized
 
 from .jobs import Job
+from .waiting import Waiting
 
 _KEPT, _MOST_KEPT = 1_000_000_000, 3_000_000_000
 """Bytes after which the pipeline is made anew: when nobody is there, and when those who come have
@@ -49,10 +50,9 @@ class Wear:
         """Whether nobody may join until the pipeline has been made anew."""
         return sum(self._kept.values()) > _MOST_KEPT
 
-    def too_much(self, active: Collection[object], waiting: Sequence[Job]) -> bool:
+    def too_much(self, active: Sized, waiting: Waiting, now: float) -> bool:
         """Whether to make the pipeline anew: now that nobody is there, or since somebody has waited
         long enough for those who are."""
         if active:
-            since = time.monotonic() - waiting[0].arrived_at if waiting else 0
-            return self.full and since > self._patience_s
+            return self.full and waiting.longest_s(now) > self._patience_s
         return self.full if waiting else sum(self._kept.values()) > _KEPT

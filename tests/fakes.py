@@ -342,8 +342,9 @@ class FakeRuntime:
     answer goes on from what the prompt already holds of it, as a model's would.
     """
 
-    def __init__(self, *, block: int = 4) -> None:
+    def __init__(self, *, block: int = 4, keeps_prefixes: bool = True) -> None:
         self.block = block
+        self.keeps_prefixes = keeps_prefixes
         self.prompts: dict[str, list[int]] = {}
         self.answers: dict[str, list[int]] = {}
         self.reasons: dict[str, Literal["stop", "length"]] = {}
@@ -417,7 +418,7 @@ class FakePipeline:
 
     def __init__(self, runtime: FakeRuntime):
         self.block = runtime.block
-        self.keeps_prefixes = True
+        self.keeps_prefixes = runtime.keeps_prefixes
         self._runtime = runtime
         self._live: dict[int, _Sequence] = {}
         self._to_free = False

@@ -779,6 +779,7 @@ async def test_metrics_tell_of_requests_tokens_times_and_models(server: Server) 
         'ov_num_requests_waiting{model="a"} 0.0',
         'ov_kv_cache_usage_perc{model="a"} 0.25',
         'ov_engine_rebuilds{model="a"} 0.0',
+        'ov_preemptions{model="a"} 0.0',
     ):
         assert line in text.splitlines()
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ov_server.core import (
     Arguments,
@@ -25,6 +26,7 @@ from ov_server.core import (
 )
 from ov_server.entries import Entry
 from ov_server.errors import BadRequest, ContextTooLong, QueueFull
+from ov_server.mistakes import explain
 from ov_server.openai import ChatBody, Heading, complete, error, heading, parse, stream
 from ov_server.refusals import REFUSED
 
@@ -110,6 +112,32 @@ def test_the_rest_of_the_request_is_passed_on() -> None:
 
 def test_unknown_fields_are_ignored() -> None:
     assert parse(body(user="me", store=True, whatever={"a": 1}), ENTRY) == parse(body(), ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("said", "priority"),
+    [
+        (None, "interactive"),
+        ("interactive", "interactive"),
+        ("batch", "batch"),
+        (0, "interactive"),
+        (-5, "interactive"),
+        (1, "batch"),
+        (2**70, "batch"),
+    ],
+)
+def test_a_priority_is_a_word_or_a_number_of_vllms(said: object, priority: str) -> None:
+    request = parse(body(priority=said), ENTRY)
+    assert (request.priority, request.client) == (priority, "")
+
+
+@pytest.mark.parametrize("said", ["flex", "", True, 0.5, ["batch"]])
+def test_another_priority_is_a_mistake_that_names_the_field(said: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        body(priority=said)
+    [mistake] = explain(caught.value.errors(), {"priority": said})
+    assert mistake.path == "priority"
+    assert '"interactive", "batch" or a whole number' in mistake.said
 
 
 # Refusals.

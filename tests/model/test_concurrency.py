@@ -1,11 +1,19 @@
 """Many clients at once: every answer is whole and agrees with itself."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pytest
+
+from ov_server.core import ChatRequest, Message, Sampling, collect
+from ov_server.settings import Settings
+
 from .clients import Body, Streamed, alphabet, asking, endless, long_prompt, read_stream
-from .servers import Server
+from .servers import MODEL, Server, ThreadServer
 from .waiting import BOUND_S, until
 
 REQUESTS = 32
@@ -112,3 +120,63 @@ def test_health_and_models_answer_while_others_stream(server: Server) -> None:
         for one in running:
             one.result().check(max_tokens=60)
     assert max(seen) == 8
+
+
+# Two places for all.
+
+
+@pytest.fixture(scope="module")
+def small(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, converted: Path
+) -> Iterator[ThreadServer]:
+    registry = tmp_path_factory.mktemp("small") / "none.json"
+    settings = Settings(device="CPU", cache_dir=cache, registry_path=registry, max_running=2)
+    with ThreadServer(settings) as server:
+        assert server.post(asking("Hello", max_tokens=1)).status_code == 200
+        yield server
+
+
+@contextmanager
+def two_streams(server: Server, **more: Any) -> Generator[list[Future[Streamed]]]:
+    """They have begun, and take both places for far longer than a short answer takes. In the end
+    each has all of its text."""
+    tokens, begun = 200, [Event(), Event()]
+    asked = [alphabet(start, tokens, **more) for start in (3, 11)]
+
+    def stream(number: int) -> Streamed:
+        saw = lambda answer: begun[number].set() if answer.deltas else None  # noqa: E731
+        return read_stream(server, asked[number][0], saw)
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(stream, number) for number in (0, 1)]
+        assert all(seen.wait(BOUND_S) for seen in begun)
+        yield running
+        for future, (_, text) in zip(running, asked, strict=True):
+            future.result().check(max_tokens=tokens)
+            assert future.result().text == text
+
+
+def test_an_interactive_answer_does_not_wait_for_batch(small: ThreadServer) -> None:
+    before = small.gauge("ov_preemptions")
+    with two_streams(small, priority="batch") as running:
+        short, text = alphabet(5, 20)
+        assert small.post(short).json()["choices"][0]["message"]["content"] == text
+        assert not any(one.done() for one in running)
+    assert small.gauge("ov_preemptions") == before + 1
+
+
+def test_one_client_does_not_wait_for_all_of_anothers_answers(small: ThreadServer) -> None:
+    async def ask() -> str:
+        request = ChatRequest(
+            (Message("user", "Hello"),),
+            Sampling(max_tokens=8, ignore_eos=True),
+            client="somebody else",
+        )
+        async with small.app.state.models.lease(MODEL) as engine:
+            return (await collect(engine.chat(request))).choices[0].finish_reason
+
+    before = small.gauge("ov_preemptions")
+    with two_streams(small) as running:
+        assert small.on_loop(ask()) == "length"
+        assert not any(one.done() for one in running)
+    assert small.gauge("ov_preemptions") == before + 1
