@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ov_server import __version__, failures, modelroutes, openai, proberoutes, sessionroutes
+from ov_server import __version__, access, failures, modelroutes, openai, proberoutes, sessionroutes
 from ov_server.changes import Changes
 from ov_server.clock import Clock
 from ov_server.core import ChatRequest, Engine, Event
@@ -43,9 +43,9 @@ class Registry:
     """Names to entries. The file is read again when it is another one: a stat a look-up, a parse
     when it changed; a file that can't be understood takes nothing away."""
 
-    def __init__(self, path: Path, model_path: Path | None = None):
+    def __init__(self, path: Path, model_path: Path | None = None, within: Path | None = None):
         self.path = path
-        self._file = RegistryFile(path)
+        self._file = RegistryFile(path, within)
         self._fallback = entry_of(model_path) if model_path else None
         embedded = embedded_model()
         self._embedded = entry_of(embedded, EMBEDDED_NAME) if embedded else None
@@ -335,19 +335,17 @@ router = routes()
 
 @look(router, "/health")
 async def health(request: Request) -> dict[str, Any]:
-    return request.app.state.status.health()
+    return request.app.state.status.health(request.state.record.key)
 
 
 @look(router, "/v1/models", "/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    state = request.app.state
-    return await asyncio.to_thread(state.status.cards, state.registry.entries())
+    return await asyncio.to_thread(request.app.state.status.cards, access.models_for(request))
 
 
 @look(router, "/v1/models/{name:path}", "/models/{name:path}")
 async def show_model(name: str, request: Request) -> dict[str, Any]:
-    state = request.app.state
-    return await asyncio.to_thread(state.status.card, state.registry.find(name))
+    return await asyncio.to_thread(request.app.state.status.card, access.find_model(request, name))
 
 
 @send(router, "/v1/chat/completions", "/chat/completions")
@@ -355,7 +353,7 @@ async def chat(body: openai.ChatBody, request: Request) -> Response:
     if (rest := sessionroutes.resumed(request, body)) is not None:
         return rest
     state, record = request.app.state, request.state.record
-    entry = state.registry.find(body.model)
+    entry = access.find_model(request, body.model)
     chat_request = openai.parse(body, entry)
     record.model, record.streamed = entry.name, bool(body.stream)
     session = state.sessions.begin(sessionroutes.asked(request, body), entry.name)
@@ -392,11 +390,11 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         for said in misspelt():
             log.warning("%s", said)
         log.info("ov-llm-server %s", __version__, extra={"facts": settings.model_dump(mode="json")})
-        state.registry = Registry(settings.registry_path, settings.model_path)
+        state.registry = Registry(settings.registry_path, settings.model_path, settings.within)
         state.models = Models(state.registry, settings, load)
         state.sessions = Sessions(settings, asyncio.get_running_loop())
         device = Device(settings.device)
-        state.status = Status(state.registry, state.models, device)
+        state.status = Status(state.registry, state.models, device, state.keys)
         state.figures.gauges(state.models.stats)
         tasks = [asyncio.create_task(device.look(probe))]
         pinned = [e.name for e in state.registry.entries() if e.pinned]
@@ -416,6 +414,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     )
     app.state.settings = settings
     app.state.figures = Figures()
+    access.protect(app)
     failures.handle(app)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)

@@ -66,7 +66,7 @@ def devices() -> Iterator[Line]:
 
 def _registry(read: Settings) -> Iterator[Line]:
     """The file, its entries, and the files of those."""
-    file = RegistryFile(read.registry_path)
+    file = RegistryFile(read.registry_path, read.within)
     edit = f"${{EDITOR:-nano}} {quote(str(file.path))}"
     if file.error:
         yield "bad", f"{file.path}: {file.error}", f"ov-convert-model --reindex   # or {edit}"
@@ -134,7 +134,7 @@ def _bytes_named(graph: Path) -> int:
 def model(name: str = "") -> Iterator[Line]:
     """A model for a test generation, by its name; without one the model that comes along."""
     read, _ = _settings()
-    state = RegistryFile(read.registry_path).state
+    state = RegistryFile(read.registry_path, read.within).state
     embedded = embedded_model()
     entry = state.names.get(name)
     if entry is None and embedded and name in ("", EMBEDDED_NAME):

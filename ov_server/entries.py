@@ -1,4 +1,5 @@
-"""One registry entry and the parsing of a registry. Pure: text in, entries and mistakes out.
+"""One registry entry and the parsing of a registry. Pure: text in, entries and mistakes out;
+where a path may lead is decided by whoever asks.
 
 The format is docs/REGISTRY_FORMAT.md.
 """
@@ -6,7 +7,7 @@ The format is docs/REGISTRY_FORMAT.md.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,7 +100,13 @@ class RegistryState:
     """Why an entry was left out, by its name."""
 
 
-def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
+Place = Callable[[Path], Path]
+"""Where a model's path leads. Raises ValueError when it may not lead there."""
+
+
+def parse_registry(
+    text: str | bytes, folder: Path, place: Place = lambda path: path
+) -> RegistryState:
     """The registry's entries. Raises ValueError, with the reason, when the whole is broken."""
     models = _models(text)
     entries: dict[str, Entry] = {}
@@ -107,7 +114,7 @@ def parse_registry(text: str | bytes, folder: Path) -> RegistryState:
     for name, value in models.items():
         shown = name.encode("utf-8", "replace").decode()
         try:
-            entries[name] = _entry(name, value, folder)
+            entries[name] = _entry(name, value, folder, place)
         except ValueError as error:
             mistakes[shown] = str(error)
     owners = {name: name for name in entries}
@@ -133,7 +140,7 @@ def _models(text: str | bytes) -> dict[str, Any]:
     return document["models"]
 
 
-def _entry(name: str, value: Any, folder: Path) -> Entry:
+def _entry(name: str, value: Any, folder: Path, place: Place) -> Entry:
     if not isinstance(value, dict):
         raise ValueError("it must be an object")
     try:
@@ -148,10 +155,10 @@ def _entry(name: str, value: Any, folder: Path) -> Entry:
     try:
         path = entry.path.expanduser()
     except RuntimeError:
-        raise ValueError(f"path: there is no home folder for '{entry.path}'") from None
+        raise ValueError("path: there is no such home folder") from None
     if b"\0" in os.fsencode(path):
         raise ValueError("path: it holds a null character")
-    return entry.model_copy(update={"path": path if path.is_absolute() else folder / path})
+    return entry.model_copy(update={"path": place(folder / path)})
 
 
 def _told(error: ValidationError, said: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 ServerError
 ├── BadRequest            400  the request can't be honoured; `param` names the field
 │   └── ContextTooLong    400  the prompt does not fit the model's context
+├── Unauthorized          401  no key, or none of this server's
+├── Forbidden             403  a host, an origin or a key that is not for this
 ├── ModelNotFound         404  no model answers to the name
 ├── NotFound              404  no such path
 ├── MethodNotAllowed      405  the path takes other methods
@@ -11,6 +13,7 @@ ServerError
 ├── EventsGone            410  what a reader asks for is no longer kept
 ├── AnswerEnded           410  nobody listened to the answer any more
 ├── QueueFull             429  too many requests wait already
+├── RateLimited           429  the key has had its requests of this minute
 ├── TooManyAtOnce         429  the client has as many requests as its key allows
 ├── LoadFailed            500  the model's files are there, and it does not load
 ├── EngineFailed          500  the engine threw while it worked on this request
@@ -60,6 +63,25 @@ class ContextTooLong(BadRequest):
             param="messages",
             code="context_length_exceeded",
         )
+
+
+class Unauthorized(ServerError):
+    status = 401
+    kind = "invalid_request_error"
+    code = "invalid_api_key"
+
+    def __init__(self, *, shown: bool):
+        said = "This API key is not valid here." if shown else "This server needs an API key."
+        super().__init__(
+            f"{said} Send one of those that its owner keeps in OV_API_KEYS, as "
+            "'Authorization: Bearer KEY'."
+        )
+
+
+class Forbidden(ServerError):
+    status = 403
+    kind = "permission_error"
+    code = "forbidden"
 
 
 class ModelNotFound(ServerError):
@@ -137,6 +159,18 @@ class QueueFull(ServerError):
     retry_after = 5
 
 
+class RateLimited(ServerError):
+    status = 429
+    kind = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, limit: int, retry_after: int):
+        super().__init__(
+            f"This key may make {limit} requests a minute. Try again in {retry_after} s.",
+            retry_after=retry_after,
+        )
+
+
 class TooManyAtOnce(ServerError):
     status = 429
     kind = "rate_limit_error"
@@ -179,8 +213,8 @@ _PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:
 """A source file and line, as the runtime puts before its messages."""
 
 
-_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s\"'/]+/)+")
-"""The folders of an absolute path."""
+_PATH = re.compile(r"(?<=[\"'])/(?!/)(?:[^\"'/\n]+/)+|(?<![\w./])/(?!/)(?:[^\s\"'/]+/)+")
+"""The folders of an absolute path; between quotation marks they may hold white space."""
 
 
 def said(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,12 +54,12 @@ class Guard:
                 raise
             log.exception("a request failed")
             problem = ServerError("The server failed on this request; its log says why.")
-            await _respond(Request(scope), problem)(scope, receive, send)
+            await respond(Request(scope), problem)(scope, receive, send)
 
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServerError)
-    return _respond(request, error)
+    return respond(request, error)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -72,7 +73,7 @@ async def _http(request: Request, error: Exception) -> Response:
             "and its numbers have at most some thousand digits."
         ),
     }
-    response = _respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
+    response = respond(request, known.get(error.status_code) or ServerError(str(error.detail)))
     response.headers.update(error.headers or {})
     return response
 
@@ -88,21 +89,33 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         why = str(first.get("ctx", {}).get("error")).removesuffix(" at")
         said = f"The body is not valid JSON: {why} at character {first['loc'][-1]}."
-        return _respond(request, BadRequest(said))
+        return respond(request, BadRequest(said))
     if not isinstance(error.body, dict):
-        sent = request.headers.get("Content-Type", "none")[:100]
-        json = sent.split(";")[0].strip().lower().endswith("json")
-        said = "The body must be a JSON object."
-        said += "" if json else f" Send it with Content-Type: application/json (it was: {sent})."
-        return _respond(request, BadRequest(said))
+        json = is_json(request.headers)
+        said = "The body must be a JSON object." if json else wrong_type(request.headers)
+        return respond(request, BadRequest(said))
     found = [{**finding, "loc": finding["loc"][1:]} for finding in error.errors()]
     mistake = explain(found, error.body)[0]
     said = f"{mistake.path or 'The body'}: {mistake.said}."
-    return _respond(request, BadRequest(said, param=mistake.path or None))
+    return respond(request, BadRequest(said, param=mistake.path or None))
 
 
-def _respond(request: Request, problem: ServerError) -> Response:
+def respond(request: Request, problem: ServerError) -> Response:
+    """An error as a response; the request's record has it, too."""
     record = getattr(request.state, "record", None)
     if record is not None:
         record.failed(problem)
     return error_response(openai, problem)
+
+
+def is_json(headers: Headers) -> bool:
+    """Whether a body's type is one that is read as JSON."""
+    kind, _, form = headers.get("content-type", "").split(";")[0].strip().lower().partition("/")
+    return kind == "application" and (form == "json" or form.endswith("+json"))
+
+
+def wrong_type(headers: Headers) -> str:
+    """What is said of a body of another type."""
+    sent = headers.get("content-type", "none")[:100]
+    json = "Send it with Content-Type: application/json"
+    return f"The body must be a JSON object. {json} (it was: {sent})."

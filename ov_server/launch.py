@@ -2,6 +2,7 @@
 over to uvicorn."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -13,8 +14,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from .hosts import is_allowed
 from .memory import limit_arenas
 from .notify import Heart, Supervisor, supervisor
+
+log = logging.getLogger(__name__)
 
 _STUCK_S = 180
 """A step that takes longer will not end: a worker's is given up before, and what else runs is one
@@ -43,7 +47,7 @@ def launch(app: FastAPI, stuck_s: float = _STUCK_S) -> None:
     )
 
     def started() -> None:
-        _greet(app, host, port)
+        greet(app, host, port)
         manager.tell("READY=1", f"STATUS={_loaded(app)}")
         heart.start()
 
@@ -112,13 +116,20 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _greet(app: FastAPI, host: str, port: int) -> None:
+def greet(app: FastAPI, host: str, port: int) -> None:
+    """Says where it listens and how to try it, and warns where nobody needs a key to do so."""
     models = [entry.name for entry in app.state.registry.entries()]
     shown = f"[{host}]" if ":" in host else host
     _say(f"ov-llm-server listens on http://{shown}:{port} (stop it with Ctrl-C)")
     _say(f"Models: {', '.join(models) or 'none yet: convert one, or set OV_MODEL_PATH'}")
+    keys = app.state.keys
+    keys.refresh()
     if models:
-        _say(f"Try it:\n\n{_curl(f'http://{_reachable(host)}:{port}', models[0])}\n")
+        _say(f"Try it:\n\n{_curl(f'http://{_reachable(host)}:{port}', models[0], keys.needed)}\n")
+    if not keys.needed and not is_allowed(host, ()):
+        log.warning(
+            "whoever reaches this port can use the server: set OV_API_KEYS, or HOST=127.0.0.1"
+        )
 
 
 def _loaded(app: FastAPI) -> str:
@@ -139,9 +150,10 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _curl(address: str, model: str) -> str:
+def _curl(address: str, model: str, keyed: bool) -> str:
+    key = ' -H "Authorization: Bearer $OV_SERVER_KEY"' if keyed else ""
     return (
-        f"curl {address}/v1/chat/completions -H 'Content-Type: application/json' -d '\n"
+        f"curl {address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '\n"
         f'  {{"model": "{model}", "temperature": 0,\n'
         '   "messages": [{"role": "user", "content": "What is the capital of France?"}]}\''
     )

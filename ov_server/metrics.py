@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .core import Arguments, Done, EngineStats, Event, Reasoning, Role, Text, ToolCall
 from .errors import ServerError
+from .keys import Key
 
 log = logging.getLogger("ov_server.requests")
 
@@ -28,7 +29,9 @@ class Figures:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._make(Counter, "ov_requests", "HTTP requests.", "route", "outcome")
+        self.requests = self._make(
+            Counter, "ov_requests", "HTTP requests.", "route", "outcome", "key"
+        )
         self.prompt_tokens = self._make(Counter, "ov_prompt_tokens", "Prompt tokens read.", "model")
         self.generation_tokens = self._make(
             Counter, "ov_generation_tokens", "Tokens generated.", "model"
@@ -98,6 +101,8 @@ class Record:
     figures: Figures
     what: str = ""
     """Method and path, as they came."""
+    key: Key | None = None
+    """The one that it showed, where keys are asked for."""
     started: float = field(default_factory=time.monotonic)
     model: str | None = None
     streamed: bool | None = None
@@ -107,6 +112,11 @@ class Record:
     tokens_per_second: float | None = None
     status: int = 0
     outcome: str = "ok"
+
+    @property
+    def caller(self) -> str:
+        """Who asks, as far as that is known: the key's name, else the address."""
+        return self.key.name if self.key else self.client
 
     def failed(self, problem: ServerError) -> None:
         self.outcome = problem.code or problem.kind
@@ -142,7 +152,7 @@ class Record:
     def close(self, route: str) -> None:
         """Counts the request and writes its line."""
         seconds = time.monotonic() - self.started
-        self.figures.requests.labels(route, self.outcome).inc()
+        self.figures.requests.labels(route, self.outcome, self.key.name if self.key else "").inc()
         if self.model is not None:
             self.figures.request_time.labels(self.model).observe(seconds)
             if self.first_token_s is not None:
@@ -154,6 +164,8 @@ class Record:
 
     def _facts(self, seconds: float) -> dict[str, object]:
         facts: dict[str, object] = {"id": self.id, "client": self.client}
+        if self.key is not None:
+            facts["key"] = self.key.name
         if self.model is not None:
             facts |= {
                 "model": self.model,

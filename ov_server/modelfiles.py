@@ -134,8 +134,9 @@ def gguf_metadata(path: Path) -> dict[str, Any]:
     try:
         return read_metadata(path)
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error  # its text names the path
         raise LoadFailed(
-            f"'{path.name}' is not a GGUF file that can be read: {error}. Download it again."
+            f"'{path.name}' is not a GGUF file that can be read: {why}. Download it again."
         ) from error
 
 

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import openai
+from .access import find_model
 from .entries import Entry
 from .routes import routes, send
 from .wire import Outcome
@@ -36,19 +37,19 @@ class NamingBody(BaseModel):
 
 @send(router, "/v1/models/{name:path}/load", "/models/{name:path}/load")
 async def load_model(name: str, request: Request) -> Response:
-    entry = request.app.state.registry.find(name)
+    entry = find_model(request, name)
     return Outcome(openai, lambda: _load(request, entry), request.state.record)
 
 
 @send(router, "/v1/models/{name:path}/unload", "/models/{name:path}/unload")
 async def unload_model(name: str, request: Request) -> Response:
-    entry = request.app.state.registry.find(name)
+    entry = find_model(request, name)
     return Outcome(openai, lambda: _unload(request, entry), request.state.record)
 
 
 @send(router, "/v1/models/{name:path}/pin", "/models/{name:path}/pin")
 async def pin_model(name: str, request: Request, body: PinBody | None = None) -> Response:
-    entry = request.app.state.registry.find(name)
+    entry = find_model(request, name)
     if body is None or body.pinned:
         return Outcome(openai, lambda: _load(request, entry, pin=True), request.state.record)
     return Outcome(openai, lambda: _release(request, entry), request.state.record)
@@ -56,13 +57,13 @@ async def pin_model(name: str, request: Request, body: PinBody | None = None) ->
 
 @send(router, "/models/load", "/v1/models/load")
 async def load_as_llama_server(body: NamingBody, request: Request) -> Response:
-    entry = request.app.state.registry.find(body.model)
+    entry = find_model(request, body.model)
     return Outcome(openai, lambda: _success(_load(request, entry)), request.state.record)
 
 
 @send(router, "/models/unload", "/v1/models/unload")
 async def unload_as_llama_server(body: NamingBody, request: Request) -> Response:
-    entry = request.app.state.registry.find(body.model)
+    entry = find_model(request, body.model)
     return Outcome(openai, lambda: _success(_unload(request, entry)), request.state.record)
 
 

@@ -4,7 +4,7 @@ import errno
 import logging
 from pathlib import Path
 
-from .entries import RegistryState, changes, parse_registry
+from .entries import Place, RegistryState, changes, parse_registry
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +16,31 @@ _REMEDY = {
 _EMPTY = b'{"version":1,"models":{}}'
 
 
+def keep_within(folder: Path) -> Place:
+    """Takes paths that really lead into the folder, as what they lead to, so that a link which is
+    turned later leads nowhere else."""
+
+    def place(path: Path) -> Path:
+        try:
+            real, around = path.resolve(), folder.resolve()
+        except (OSError, RuntimeError):  # links in a circle
+            raise ValueError("path: it leads nowhere") from None
+        if around not in real.parents:
+            raise ValueError(
+                "path: it leads out of OV_MODEL_OUT, and OV_CONFINE_MODELS is set; put the model "
+                "there"
+            )
+        return real
+
+    return place
+
+
 class RegistryFile:
     """The last state that could be understood, and why the file says no other one now."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, within: Path | None = None):
         self.path = path
+        self._place = keep_within(within) if within else lambda path: path
         self.state = RegistryState()
         self.error: str | None = None
         self._signature: tuple[int, ...] | None = None
@@ -39,7 +59,7 @@ class RegistryFile:
             text = self._read_bytes() if self._signature else _EMPTY
             if text == self._text:
                 return
-            state = parse_registry(text, self.path.parent)
+            state = parse_registry(text, self.path.parent, self._place)
         except OSError as error:
             self._signature = (-1,)  # to be tried again: mended permissions change no signature
             self._keep(f"it can't be read ({error.strerror}): {_REMEDY.get(error.errno, _MEND)}")

@@ -22,6 +22,7 @@ _EVENT_ID = re.compile(r"([A-Za-z0-9._:-]{1,128}):([0-9]{1,12})")
 def asked(request: Request, body: openai.ChatBody) -> Asked:
     """The session that a request is to have, by `session_id` in its body or by header."""
     header, said = request.headers.get("X-Session-Id"), body.session_id
+    record = request.state.record
     if header is not None and not _ID.fullmatch(header):
         raise BadRequest(
             "X-Session-Id: must be 1 to 128 characters of A-Z a-z 0-9 . _ : -", param="session_id"
@@ -36,7 +37,8 @@ def asked(request: Request, body: openai.ChatBody) -> Asked:
         chosen is not None,
         owner=_owner(request),
         digest=_digest(body),
-        client=request.state.record.client,
+        client=record.caller,
+        most=record.key and record.key.concurrent_requests,
         priority=openai.priority_of(body),
     )
 
@@ -108,7 +110,8 @@ def _find(request: Request, name: str) -> Session:
 
 
 def _owner(request: Request) -> str:
-    return ""
+    key = request.state.record.key
+    return "" if key is None else key.name
 
 
 def _last_event(request: Request) -> tuple[str, int] | None:

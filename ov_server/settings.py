@@ -1,12 +1,23 @@
-"""Every OV_* variable, read once. Owns names, defaults and bounds; knows no other module."""
+"""Every OV_* variable, read once. Owns names, defaults and bounds; of other modules it knows only
+how keys, hosts and origins are written."""
 
 import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .hosts import read_hosts, read_origins
+from .keys import read_keys
 
 
 def _from_home(value: str | Path) -> Path:
@@ -21,6 +32,23 @@ DeviceName = Annotated[str, StringConstraints(min_length=1, to_upper=True)]
 
 Home = Annotated[Path, BeforeValidator(_from_home)]
 """A path in which a leading ~ is the home folder, also from a systemd environment file."""
+
+
+def _hosts(value: object) -> object:
+    return read_hosts(value) if isinstance(value, str) else value
+
+
+def _origins(value: object) -> object:
+    return read_origins(value) if isinstance(value, str) else value
+
+
+def _checked(value: SecretStr) -> SecretStr:
+    read_keys(value.get_secret_value())
+    return value
+
+
+_SECRET = ("OV_API_KEYS",)
+"""Variables whose values nobody gets to see."""
 
 
 class Settings(BaseSettings):
@@ -100,6 +128,26 @@ class Settings(BaseSettings):
     stop_grace_s: int = Field(20, ge=0)
     """Whole seconds that running answers have to end when the server is told to stop."""
 
+    api_keys: Annotated[SecretStr, AfterValidator(_checked)] | None = None
+    """Who may use the server: NAME=KEY between commas, or a file with one a line; unset is all."""
+
+    allowed_hosts: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_hosts)] = None
+    """Names and addresses under which clients may call the server; unset is all local ones."""
+
+    cors_origins: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_origins)] = None
+    """Origins whose web pages may use the server, between commas; unset is none."""
+
+    confine_models: bool = False
+    """Whether the registry may only name models that really lie in OV_MODEL_OUT."""
+
+    model_out: Home = Path("~/models/converted_models").expanduser()
+    """Where converted models go; what OV_CONFINE_MODELS keeps the registry to."""
+
+    @property
+    def within(self) -> Path | None:
+        """The folder that the registry's models have to lie in."""
+        return self.model_out if self.confine_models else None
+
 
 def read_settings() -> Settings:
     """The settings from the environment; SystemExit names the variable when a value is bad."""
@@ -114,9 +162,11 @@ def read_settings() -> Settings:
 
 
 def bad_values(error: ValidationError) -> dict[str, str]:
-    """By the variable's name: its value, and what is wrong with it."""
+    """By the variable's name: its value, unless it is secret, and what is wrong with it."""
     return {
-        (name := f"OV_{str(p['loc'][0]).upper()}"): f"{name}={p['input']!r}: {p['msg']}"
+        (name := f"OV_{str(p['loc'][0]).upper()}"): (
+            f"{name}: {p['msg']}" if name in _SECRET else f"{name}={p['input']!r}: {p['msg']}"
+        )
         for p in error.errors()
     }
 

@@ -11,6 +11,7 @@ from . import __version__
 from .core import Engine, EngineStats
 from .entries import CHAT_TASKS, Entry, RegistryState
 from .errors import LoadFailed, said
+from .keys import Key
 from .modelfiles import ModelFiles, context_length, glance, inspect
 from .slots import Slot
 
@@ -64,17 +65,31 @@ class ModelsView(Protocol):
     def loading_s(self) -> Mapping[str, float]: ...
 
 
+class KeysView(Protocol):
+    needed: bool
+    error: str | None
+
+
 class Status:
     """Answers questions about the whole server. It only looks."""
 
-    def __init__(self, registry: RegistryView, models: ModelsView, device: Device):
+    def __init__(self, registry: RegistryView, models: ModelsView, device: Device, keys: KeysView):
         self._registry = registry
         self._models = models
         self._device = device
+        self._keys = keys
         self._started = time.monotonic()
         self._contexts: dict[str, int] = {}
 
-    def health(self) -> dict[str, Any]:
+    def health(self, key: Key | None = None) -> dict[str, Any]:
+        """All of it, or what anybody may know where keys are asked for: a key that is for some
+        models opens no more than that, since the rest names all."""
+        body = self._health()
+        if self._keys.needed and (key is None or key.models is not None):
+            return {name: body[name] for name in ("status", "version")}
+        return body
+
+    def _health(self) -> dict[str, Any]:
         entries = self._registry.entries()
         slots = self._models.slots()
         engines = {name: slot.engine for name, slot in slots.items() if slot.engine}
@@ -107,6 +122,8 @@ class Status:
         """What is not as its owner wants it."""
         reasons = [self._device.warning] if self._device.warning else []
         reasons += [f"registry: {self._registry.error}"] if self._registry.error else []
+        keys = self._keys.error
+        reasons += [f"OV_API_KEYS: {keys}; the keys that it had stay"] if keys else []
         mistakes = self._registry.state.mistakes
         reasons += [f"registry: {name} is left out: {why}" for name, why in mistakes.items()]
         for name, engine in engines.items():
@@ -119,7 +136,8 @@ class Status:
             if entry.name not in engines and (why := self._broken(entry)):
                 reasons.append(f"{entry.name}: {why}")
             elif not os.path.exists(entry.path):
-                reasons.append(f"{entry.name}: there is no model at '{entry.path}'")
+                place = f"{entry.path.parent.name}/{entry.path.name}"
+                reasons.append(f"{entry.name}: there is no model at '{place}'")
         return reasons
 
     def _broken(self, entry: Entry) -> str | None:

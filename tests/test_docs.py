@@ -27,6 +27,8 @@ def words(document: str) -> set[str]:
 def default(name: str) -> str:
     """A setting's default as a person would write it; empty when it has none."""
     value = Settings.model_fields[name].default
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value).replace(str(Path.home()), "~")
 
 

@@ -517,6 +517,26 @@ def test_what_degrades_a_server_is_told(machine: Machine, tmp_path: Path) -> Non
     assert "journalctl" in only(page, "BAD", "degraded: registry:")
 
 
+def test_a_server_that_wants_a_key_is_asked_with_one(machine: Machine, tmp_path: Path) -> None:
+    registry = tmp_path / "registry.json"
+    registry.write_text("{")
+    keys = "ann=ann-0123456789abcdef"
+    settings = Settings.model_validate(
+        {"registry_path": registry, "device": "CPU", "api_keys": keys, "allowed_hosts": "a.example"}
+    )
+    with ThreadServer(settings, create_app(settings, FakeLoader(), healthy)) as server:
+        machine.setting(f"PORT={server.port}")
+        locked = machine.ask("--fast")
+        machine.setting(f"OV_API_KEYS={keys}")
+        told = machine.ask("--fast")
+        registry.unlink()
+        well = machine.ask("--fast")
+    assert "OV_SERVER_KEY" in only(locked, "note", "wants a key to say why")
+    assert "journalctl" in only(told, "BAD", "degraded: registry:")
+    assert (well.code, well.findings) == (0, []), well.text
+    assert keys.partition("=")[2] not in locked.text + told.text + well.text
+
+
 def serving(machine: Machine, loader: FakeLoader | None = None) -> ThreadServer:
     """A server with the machine's registry."""
     settings = Settings.model_validate({"registry_path": machine.registry, "device": "CPU"})

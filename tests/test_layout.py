@@ -84,3 +84,8 @@ def test_nothing_is_yielded_in_a_finally(path: Path) -> None:
     tries = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Try)]
     inside = [node for t in tries for step in t.finalbody for node in ast.walk(step)]
     assert not [node for node in inside if isinstance(node, ast.Yield | ast.YieldFrom)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_routes_find_models_by_what_the_key_is_for(path: Path) -> None:
+    assert "state.registry.find(" not in path.read_text("utf-8")

@@ -152,7 +152,7 @@ async def test_looking_at_the_paths_does_nothing(server: Server, action: str) ->
 async def test_no_request_to_these_routes_counts_as_a_completion(server: Server) -> None:
     await done(server, "/v1/models/a/load")
     text = (await server.http.get("/metrics")).text
-    assert 'ov_requests_total{outcome="ok",route="/v1/models/{name:path}/load"} 1.0' in text
+    assert 'ov_requests_total{key="",outcome="ok",route="/v1/models/{name:path}/load"} 1.0' in text
     assert "ov_e2e_request_latency_seconds_count" not in text
 
 

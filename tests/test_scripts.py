@@ -260,6 +260,52 @@ def test_a_login_without_a_home_is_enough(desk: Desk) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+ANN, BOB = "ann-\"0123456789\\'$HOME", "bob-0123456789abcdef"
+
+
+@pytest.mark.parametrize("how", ["OV_SERVER_KEY", "OV_API_KEYS", "a list", "a file", "a file, ~"])
+def test_a_key_is_shown_where_the_server_wants_one(desks: Open, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# ours\n\nbob {BOB} models=b\nann {ANN}\n")
+    file.chmod(0o600)
+    desk = desks("a", "b", api_keys=str(file))
+    (desk.home / "keys").symlink_to(file)
+    said = {"a list": f"ann={ANN}", "a file": str(file), "a file, ~": "~/keys"}.get(how)
+    if said is not None:
+        quoted = said.replace("\\", r"\\").replace('"', r"\"").replace("$", r"\$")
+        (desk.config / "ov-server.env").write_text(f'OV_API_KEYS="{quoted}"\n')
+    elsewhere = {"OV_SERVER_KEY": ANN, "OV_SERVER_URL": desk.server.url}
+    env = {"OV_SERVER_KEY": elsewhere, "OV_API_KEYS": {"OV_API_KEYS": f"ann={ANN},bob={BOB}"}}
+    done = desk.warm("a", **env.get(how, {}))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert desk.loader.begun == ["a"]
+
+
+@pytest.mark.parametrize("arguments", [["ov-warm-models"], ["ov-warm-models", "a"]])
+def test_a_key_that_is_missing_or_wrong_is_one_clear_line(
+    desks: Open, arguments: list[str]
+) -> None:
+    desk = desks("a", api_keys=f"ann={ANN}")
+    for shown in ("", "wrong"):
+        done = desk.run(*arguments, OV_SERVER_KEY=shown, OV_API_KEYS="/no/such/file")
+        assert done.returncode != 0
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert "OV_SERVER_KEY" in done.stderr
+        assert "wrong" not in done.stderr
+
+
+def test_this_machines_keys_are_shown_to_no_other_server(desks: Open) -> None:
+    desk = desks("a", api_keys=f"ann={ANN}")
+    done = desk.warm(OV_API_KEYS=f"ann={ANN}", OV_SERVER_URL=desk.server.url)
+    assert "OV_SERVER_KEY" in done.stderr
+
+
+def test_a_list_of_hosts_does_not_shut_the_scripts_out(desks: Open) -> None:
+    desk = desks("a", allowed_hosts="llm.example.com")
+    assert desk.warm("a", HOST="127.0.0.1").returncode == 0
+
+
 def test_a_proxy_is_not_asked_for_this_machine(desk: Desk) -> None:
     assert desk.warm("a", http_proxy="http://127.0.0.1:1").returncode == 0
 

@@ -41,6 +41,12 @@ BAD = [
     ("OV_KEEP_ALIVE_S", "60"),
     ("OV_STOP_GRACE_S", "-1"),
     ("OV_STOP_GRACE_S", "1.5"),
+    ("OV_ALLOWED_HOSTS", "*"),
+    ("OV_ALLOWED_HOSTS", "http://mini:9000"),
+    ("OV_CORS_ORIGINS", "*"),
+    ("OV_CORS_ORIGINS", "https://chat.example/"),
+    ("OV_CONFINE_MODELS", "perhaps"),
+    ("OV_MODEL_OUT", "~nobody-here/models"),
 ]
 
 
@@ -53,6 +59,40 @@ def test_a_bad_value_stops_the_start_and_is_named(
         read_settings()
     assert f"{name}='{value}'" in str(caught.value)
     assert "ov-server.env" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["ann=", "ann=secret words", "secret,secret", "ann=secret,ann=secret2", "/no/secret/file"],
+)
+def test_a_bad_value_of_keys_stops_the_start_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("OV_API_KEYS", value)
+    with pytest.raises(SystemExit, match="OV_API_KEYS: ") as caught:
+        read_settings()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_of_keys_is_checked_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys"
+    monkeypatch.setenv("OV_API_KEYS", str(path))
+    path.write_text("ann a-secret-of-somebody\nbob\n")
+    with pytest.raises(SystemExit, match=r"OV_API_KEYS: .*line 2") as caught:
+        read_settings()
+    assert "a-secret" not in str(caught.value)
+    path.write_text("ann a-secret-of-somebody\n")
+    assert "a-secret" not in str(read_settings().model_dump(mode="json"))
+
+
+def test_hosts_and_origins_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OV_ALLOWED_HOSTS", "llm.example.com, .house.example")
+    monkeypatch.setenv("OV_CORS_ORIGINS", "https://chat.example,http://mini:3000")
+    settings = read_settings()
+    assert settings.allowed_hosts == ("llm.example.com", ".house.example")
+    assert settings.cors_origins == ("https://chat.example", "http://mini:3000")
 
 
 def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +109,7 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch, name: str) 
     assert read_settings() == expected
 
 
-@pytest.mark.parametrize("name", ["registry_path", "model_path", "cache_dir"])
+@pytest.mark.parametrize("name", ["registry_path", "model_path", "cache_dir", "model_out"])
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"OV_{name.upper()}", "~/somewhere")
     assert getattr(read_settings(), name) == Path.home() / "somewhere"

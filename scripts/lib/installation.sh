@@ -110,15 +110,18 @@ check_port() {
         skipped "port $port, without a Python"
         return
     fi
-    answer=$("$python" -I -S "$lib/port.py" "$host" "$port")
+    local key=${OV_SERVER_KEY:-}
+    [[ -n $key ]] || key=$("$python" -I -S "$lib/apikey.py")
+    answer=$(OV_SERVER_KEY=$key "$python" -I -S "$lib/port.py" "$host" "$port")
     while IFS=$'\t' read -r what status _; do
         case $what in
             ours) if [[ $status == ok ]]; then
                 ok "the server answers on port $port: $status"
-            elif all_told "$answer"; then
+            elif [[ $answer != *$'\n'locked ]] && all_told "$answer"; then
                 ok "the server answers on port $port: $status, by what is said above"
             fi ;;
             reason) degraded_by "$status" ;;
+            locked) note "the server on port $port is degraded, and wants a key to say why" "OV_SERVER_KEY=... $quoted/scripts/ov-doctor" ;;
             other) bad "port $port: something answers there, but $status" \
                 "ss -ltnp 'sport = :$port'   # tells who; else: echo PORT=9001 >> $(printf %q "$settings_file")" ;;
             closed) if [[ $state == active ]]; then

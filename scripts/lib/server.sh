@@ -38,17 +38,36 @@ server_url() {
     printf '%s\n' "${url%/v1}"
 }
 
+# OV_SERVER_KEY, else one of this machine's OV_API_KEYS, which the service's settings may say; these
+# are shown to nobody else.
+server_key() {
+    local keys=${OV_API_KEYS:-} record
+    if [[ -n ${OV_SERVER_KEY:-} || -n ${OV_SERVER_URL:-} ]]; then
+        printf '%s\n' "${OV_SERVER_KEY:-}"
+        return
+    fi
+    if [[ -z $keys && -f $settings/ov-server.env && -r $settings/ov-server.env ]]; then
+        while IFS= read -r -d '' record; do
+            [[ $record != OV_API_KEYS=* ]] || keys=${record#*=}
+        done < <("$python" -I -S "$project/scripts/lib/envfile.py" "$settings/ov-server.env")
+    fi
+    OV_API_KEYS=$keys "$python" -I -S "$project/scripts/lib/apikey.py"
+}
+
 # call METHOD PATH [JSON]: the body of the answer. Fails when the server refuses, with its message
 # instead, and ends the script when there is no server.
 call() {
-    local method=$1 path=$2 url answer status
+    local method=$1 path=$2 url key answer status
     url=$(server_url) || exit 3
-    local body=() limit=() direct='localhost,127.0.0.1,::1' # no proxy for this machine
+    key=$(server_key)
+    local body=() limit=() host=() shown=() direct='localhost,127.0.0.1,::1' # no proxy for this machine
     [[ $method != GET ]] || limit=(--max-time 60) # a load takes as long as it takes
-    [[ -n ${OV_SERVER_URL:-} ]] || direct='*'
+    [[ -n ${OV_SERVER_URL:-} ]] || direct='*' host=(--header 'Host: localhost') # OV_ALLOWED_HOSTS
+    [[ -z $key ]] || shown=(--header @-) # from standard input: others see a program's arguments
     [[ $# -lt 3 ]] || body=(--header 'Content-Type: application/json' --data "$3")
     if ! answer=$(curl --disable --silent --path-as-is --connect-timeout 5 --noproxy "$direct" \
-        "${limit[@]}" --write-out '\n%{http_code}' --request "$method" "${body[@]}" -- "$url$path"); then
+        "${limit[@]}" "${host[@]}" "${shown[@]}" --write-out '\n%{http_code}' --request "$method" \
+        "${body[@]}" -- "$url$path" <<<"Authorization: Bearer $key"); then
         echo "${0##*/}: no server answers at $url. Start it (systemctl --user start ov-server, or" \
             "make run), or say where it is with OV_SERVER_URL." >&2
         exit 3
@@ -57,6 +76,10 @@ call() {
     answer=${answer%$'\n'*}
     if [[ $status == 200 ]]; then
         printf '%s\n' "$answer"
+    elif [[ $status == 401 ]]; then
+        echo "${0##*/}: the server at $url wants a key${key:+ other than the one it was shown}: say one with" \
+            "OV_SERVER_KEY." >&2
+        exit 3
     else
         answers error "$status" <<<"$answer"
         return 1
