@@ -12,7 +12,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ov_server import __version__, access, failures, modelroutes, openai, proberoutes, sessionroutes
+from ov_server import (
+    __version__,
+    access,
+    bodies,
+    failures,
+    modelroutes,
+    openai,
+    proberoutes,
+    sessionroutes,
+)
 from ov_server.changes import Changes
 from ov_server.clock import Clock
 from ov_server.core import ChatRequest, Engine, Event
@@ -416,6 +425,7 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     app.state.figures = Figures()
     access.protect(app)
     failures.handle(app)
+    app.add_middleware(bodies.Bodies, most_mb=settings.max_body_mb)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)
     for more in (proberoutes, modelroutes, sessionroutes):

@@ -12,6 +12,9 @@ ServerError
 ├── SessionBusy           409  a session's answer still runs, or is that of another request
 ├── EventsGone            410  what a reader asks for is no longer kept
 ├── AnswerEnded           410  nobody listened to the answer any more
+├── BodyTooSlow           408  the body does not come, or not in time
+├── TooLarge              413  the body is larger than what is read here
+├── UnsupportedEncoding   415  the body is compressed
 ├── QueueFull             429  too many requests wait already
 ├── RateLimited           429  the key has had its requests of this minute
 ├── TooManyAtOnce         429  the client has as many requests as its key allows
@@ -150,6 +153,24 @@ class AnswerEnded(ServerError):
             "The answer was ended, since nobody listened to it any more. Name a session_id for "
             "answers that are to go on without a reader."
         )
+
+
+class BodyTooSlow(ServerError):
+    status = 408
+    kind = "invalid_request_error"
+    code = "body_too_slow"
+
+
+class TooLarge(ServerError):
+    status = 413
+    kind = "invalid_request_error"
+    code = "body_too_large"
+
+
+class UnsupportedEncoding(ServerError):
+    status = 415
+    kind = "invalid_request_error"
+    code = "unsupported_encoding"
 
 
 class QueueFull(ServerError):

@@ -70,7 +70,7 @@ async def _http(request: Request, error: Exception) -> Response:
         405: MethodNotAllowed(f"{request.method} is not for {path}{_allowed(error)}."),
         400: BadRequest(
             "The body can't be read as JSON: it must be UTF-8, not nested hundreds of levels deep, "
-            "and its numbers have at most some thousand digits."
+            "and its numbers have at most some hundred digits."
         ),
     }
     response = respond(request, known.get(error.status_code) or ServerError(str(error.detail)))

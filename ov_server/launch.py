@@ -4,6 +4,7 @@ over to uvicorn."""
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,7 +15,9 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from .connections import Connection, watch_peers
 from .hosts import is_allowed
+from .logs import sturdy
 from .memory import limit_arenas
 from .notify import Heart, Supervisor, supervisor
 
@@ -23,6 +26,9 @@ log = logging.getLogger(__name__)
 _STUCK_S = 180
 """A step that takes longer will not end: a worker's is given up before, and what else runs is one
 token, or one prompt on a device without paged attention."""
+_KEEP_ALIVE_S = 20
+"""A connection stays open behind an answer for so long: longer than clients keep one for another
+request (httpx 5 s, aiohttp 15 s), or they would send into one that is being closed."""
 _CLOSING_S = 30
 """What models take to leave, at the most, when the answers have ended."""
 
@@ -33,11 +39,22 @@ def launch(app: FastAPI, stuck_s: float = _STUCK_S) -> None:
     `stuck_s`: how long a step may take until systemd's watchdog is no longer told that all is well.
     """
     limit_arenas()
+    sys.stdout, sys.stderr = sturdy(sys.stdout, 1), sturdy(sys.stderr, 2)
+    _allow_files()
+    sys.set_int_max_str_digits(640)  # the least: reading a number takes the square of its digits
     manager = supervisor(os.environ)
     host, port = _address()
     listener = _listen(host, port)
     grace_s = app.state.settings.stop_grace_s
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_s)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
+    )
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is over
         signal.signal(number, lambda *_: None)
     heart = Heart(
@@ -93,6 +110,14 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._told.set)
 
 
+def _allow_files(most: int = 65536) -> None:
+    """Each connection is an open file, of which a service may often have 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
 def _address() -> tuple[str, int]:
     """HOST and PORT. SystemExit, in one line, when PORT is no port."""
     port = os.environ.get("PORT") or "9000"
@@ -107,6 +132,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        watch_peers(listener)
         listener.listen(2048)
     except OSError as error:
         raise SystemExit(

@@ -1,14 +1,21 @@
 """OpenAI's messages: the wire's schema, and what they say. Pure."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .core import Message, PastCall
 from .errors import BadRequest
 from .mistakes import spoilt
+from .values import MOST_VALUES, crowded
+
+MOST_MESSAGES = 10_000
+
+T = TypeVar("T")
+Several = Annotated[list[T], Field(max_length=MOST_MESSAGES, fail_fast=True)]
+"""The first thing that is wrong is told; to find thousands more would hold up everybody."""
 
 
 class Part(BaseModel):
@@ -41,17 +48,37 @@ class WireMessage(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
+    content: str | Several[Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[WireCall] | None = None
+    tool_calls: Several[WireCall] | None = None
     function_call: CalledFunction | None = None
     reasoning_content: str | None = None
 
 
 def messages_of(said: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """A conversation for the core. Raises BadRequest for content that is no text."""
+    """A conversation for the core. Raises BadRequest for content that is no text, and for calls
+    whose arguments would take long to read."""
+    if crowded(*(text.encode() for text in _arguments(said))):
+        raise BadRequest(
+            f"messages: the arguments of all calls hold more than {MOST_VALUES} JSON values. "
+            "Leave old calls out.",
+            param="messages",
+        )
     return tuple(_message(message, f"messages[{at}]") for at, message in enumerate(said))
+
+
+def _arguments(said: Sequence[WireMessage]) -> Iterator[str]:
+    """Those that are texts: they are parsed on the event loop."""
+    for message in said:
+        for call in message.tool_calls or ():
+            yield from (a for a in (call.arguments, _arg(call.function)) if isinstance(a, str))
+        if isinstance(text := _arg(message.function_call), str):
+            yield text
+
+
+def _arg(function: CalledFunction | None) -> str | dict[str, Any] | None:
+    return function.arguments if function is not None else None
 
 
 def _message(message: WireMessage, place: str) -> Message:
@@ -93,7 +120,7 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"arguments": value}
 
 
-def _content(content: str | list[Part] | None, place: str) -> str:
+def _content(content: str | Several[Part] | None, place: str) -> str:
     if isinstance(content, list):
         return "\n".join(_text(part, f"{place}.content[{i}]") for i, part in enumerate(content))
     return content or ""

@@ -16,11 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .core import Arguments, Done, EngineStats, Event, Reasoning, Role, Text, ToolCall
 from .errors import ServerError
 from .keys import Key
+from .lag import Lag
 
 log = logging.getLogger("ov_server.requests")
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _GAPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -56,6 +58,12 @@ class Figures:
             "From a completion request's arrival to its end.",
             "model",
             buckets=_SECONDS,
+        )
+        self.loop_lag = self._make(
+            Histogram,
+            "ov_event_loop_lag_seconds",
+            "How late the event loop is, measured while requests are in flight.",
+            buckets=_LAGS,
         )
 
     def _make(self, kind, name: str, text: str, *labels: str, **more):
@@ -192,6 +200,7 @@ class Recorder:
     def __init__(self, app: ASGIApp, figures: Figures):
         self._app = app
         self._figures = figures
+        self._lag = Lag(figures.loop_lag.observe)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -209,7 +218,8 @@ class Recorder:
             await send(message)
 
         try:
-            await self._app(scope, receive, tagged)
+            with self._lag.watched():
+                await self._app(scope, receive, tagged)
         finally:
             record.close(_route(scope))
 

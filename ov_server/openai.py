@@ -36,7 +36,7 @@ from .core import (
 )
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ServerError
-from .messages import WireMessage, messages_of
+from .messages import Several, WireMessage, messages_of
 from .mistakes import spoilt
 from .parameters import Parameters
 from .refusals import refuse
@@ -60,7 +60,7 @@ class ChatBody(Parameters, ToolFields, FormatFields):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
     model: str = Field(min_length=1)
-    messages: list[WireMessage] = Field(min_length=1)
+    messages: Several[WireMessage] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: StopString | Annotated[list[StopString], Field(max_length=32)] | None = None

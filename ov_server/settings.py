@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     prefill_slice: int = Field(32, ge=16)
     """Prompt tokens that one step reads while other answers are streaming."""
 
+    max_body_mb: int = Field(16, ge=1, le=1024)
+    """Size in MB that the body of a request may have; a larger one is answered 413."""
+
     keep_alive_s: float = Field(5, gt=0, le=10)
     """Seconds of silence in a stream after which a comment line is sent."""
 

@@ -68,7 +68,7 @@ class Allowed(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     mode: Literal["auto", "required"] = "auto"
-    tools: list[NamedTool] = Field(min_length=1)
+    tools: list[NamedTool] = Field(min_length=1, fail_fast=True)
 
 
 class ChosenTools(BaseModel):
@@ -91,10 +91,12 @@ class ToolFields(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    tools: Annotated[list[WireTool], Field(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[WireTool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[WireFunction], Field(max_length=MOST_TOOLS)] | None = None
+    functions: (
+        Annotated[list[WireFunction], Field(max_length=MOST_TOOLS, fail_fast=True)] | None
+    ) = None
     function_call: FunctionChoice | None = None
 
     @property

@@ -37,6 +37,8 @@ BAD = [
     ("OV_MAX_RUNNING", "0"),
     ("OV_PREFILL_CHUNK", "1"),
     ("OV_PREFILL_SLICE", "1"),
+    ("OV_MAX_BODY_MB", "0"),
+    ("OV_MAX_BODY_MB", "2000"),
     ("OV_KEEP_ALIVE_S", "0"),
     ("OV_KEEP_ALIVE_S", "60"),
     ("OV_STOP_GRACE_S", "-1"),
