@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 _NEVER_CUT = 2**30
 """Tokens above which a tokenizer may cut: it would drop them without a word."""
+_PIECE = 2**15
+"""Characters of a long prompt that are counted in one call of the tokenizer."""
 
 
 def load_engine(
@@ -230,10 +232,11 @@ class TextEngine:
         structure = Structure(request)
         halt = halt or Cancellation()
         try:
+            tools = len(request.tools)
             prompt = await asyncio.to_thread(self._template.prompt, request)
             made = await self._made(request, prompt)
             with self._batch.coming():
-                tokens = await asyncio.to_thread(self._tokens, prompt.text)
+                tokens = await asyncio.to_thread(self._tokens, prompt.text, tools)
                 plan = self._plan(request, len(tokens))
                 call = Call(asyncio.get_running_loop())
                 jobs += self._jobs(call, tokens, plan, request, prompt, made, arrived)
@@ -319,9 +322,21 @@ class TextEngine:
             )
         return job.reader.complete(rest)
 
-    def _tokens(self, prompt: str) -> list[int]:
-        """The prompt's token ids. The template writes the special tokens, so none are added."""
-        encoded = self._tokenizer.encode(prompt, add_special_tokens=False, max_length=_NEVER_CUT)
+    def _tokens(self, prompt: str, tools: int) -> list[int]:
+        """The prompt's token ids. Raises ContextTooLong for one that is far too long: the tokenizer
+        holds Python's lock, for a second a megabyte at worst, so it is given pieces until that is
+        known."""
+        if len(prompt) > 4 * _PIECE:
+            counted = 0
+            for at in range(0, len(prompt), _PIECE):
+                counted += len(self._encoded(prompt[at : at + _PIECE]))
+                if counted > self.context_length * 1.25:
+                    raise ContextTooLong(self.context_length, counted, tools=tools, counted=False)
+        return self._encoded(prompt)
+
+    def _encoded(self, text: str) -> list[int]:
+        """The template writes the special tokens, so none are added."""
+        encoded = self._tokenizer.encode(text, add_special_tokens=False, max_length=_NEVER_CUT)
         ids = encoded.input_ids.data
         return np.asarray(ids).reshape(-1).tolist()
 

@@ -58,11 +58,13 @@ class BadRequest(ServerError):
 class ContextTooLong(BadRequest):
     """In OpenAI's words, by which LiteLLM and others recognise it."""
 
-    def __init__(self, limit: int, prompt_tokens: int, *, tools: int = 0):
+    def __init__(self, limit: int, prompt_tokens: int, *, tools: int = 0, counted: bool = True):
+        """`counted`: whether these are all; else the prompt is longer."""
+        end = "." if counted else " or more."
         what = f"messages and {tools} functions" if tools else "messages"
         super().__init__(
             f"This model's maximum context length is {limit} tokens. However, your {what} "
-            f"resulted in {prompt_tokens} tokens. Please reduce the length of the {what}.",
+            f"resulted in {prompt_tokens} tokens{end} Please reduce the length of the {what}.",
             param="messages",
             code="context_length_exceeded",
         )

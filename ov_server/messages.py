@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .core import Message, PastCall
 from .errors import BadRequest
 from .mistakes import spoilt
-from .values import MOST_VALUES, crowded
+from .values import MOST_VALUES, crowded, unwieldy
 
 MOST_MESSAGES = 10_000
 
@@ -65,7 +65,13 @@ def messages_of(said: Sequence[WireMessage]) -> tuple[Message, ...]:
             "Leave old calls out.",
             param="messages",
         )
-    return tuple(_message(message, f"messages[{at}]") for at, message in enumerate(said))
+    messages = tuple(_message(message, f"messages[{at}]") for at, message in enumerate(said))
+    if unwieldy([call.arguments for message in messages for call in message.tool_calls]):
+        raise BadRequest(
+            "messages: the arguments of calls have objects of too many members. Leave them out.",
+            param="messages",
+        )
+    return messages
 
 
 def _arguments(said: Sequence[WireMessage]) -> Iterator[str]:

@@ -41,6 +41,7 @@ from .mistakes import spoilt
 from .parameters import Parameters
 from .refusals import refuse
 from .toolchoice import ToolFields, offered, use_of
+from .values import unwieldy
 
 
 class StreamOptions(BaseModel):
@@ -85,6 +86,12 @@ class ChatBody(Parameters, ToolFields, FormatFields):
             if (mistake := spoilt(known)) is not None:
                 facts = {"place": mistake.place, "said": mistake.said}
                 raise PydanticCustomError("spoilt", "{said}", facts)
+            for name, value in known.items():
+                if unwieldy(value):
+                    facts = {"place": (name,)}
+                    raise PydanticCustomError(
+                        "unwieldy", "its objects have too many members", facts
+                    )
         return said
 
 

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ov_server.bodies import Bodies
 from ov_server.connections import Connection
 from ov_server.metrics import Figures, Recorder
-from ov_server.values import MOST_VALUES, crowded
+from ov_server.values import MOST_VALUES, crowded, unwieldy
 
 MB = 2**20
 JSON = {"content-type": "application/json"}
@@ -206,6 +206,13 @@ def test_texts_are_counted_together_and_each_for_itself() -> None:
     assert crowded(b'"', half, half, b'"')
 
 
+def test_objects_of_too_many_members_are_known_alone_and_together() -> None:
+    assert unwieldy([{"a": MANY}])
+    assert not unwieldy([{str(n): {} for n in range(1000)}] * 4)
+    assert unwieldy(({str(n): {} for n in range(1000)},) * 6)
+    assert not unwieldy([1] * MOST_VALUES)
+
+
 @pytest.mark.anyio
 async def test_too_many_values_are_refused_in_openais_shape(server: Server) -> None:
     said = await soon(
@@ -224,6 +231,12 @@ async def test_too_many_values_in_the_arguments_of_calls_are_refused(server: Ser
     assert problem(said)["param"] == "messages"
 
 
+MANY = {str(number): 0 for number in range(3000)}
+CALLED: list[Any] = [
+    {"role": "assistant", "function_call": {"name": "f", "arguments": json.dumps(MANY)}}
+]
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("fields", "param"),
@@ -237,6 +250,9 @@ async def test_too_many_values_in_the_arguments_of_calls_are_refused(server: Ser
             "messages[0].content",
         ),
         ({"tools": [1] * 1024}, "tools[0]"),
+        ({"chat_template_kwargs": {"a": MANY}}, "chat_template_kwargs"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "x": MANY}}]}, "tools"),
+        ({"messages": [*CALLED, *HI]}, "messages"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

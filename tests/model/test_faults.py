@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from .servers import ROOT, Server, environment, free_port
@@ -21,7 +22,7 @@ SCARCE = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64));
 class Faulty(Server):
     """A server whose outputs a test gives it."""
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]"):
+    def __init__(self, port: int, process: "subprocess.Popen[str]"):
         self.port = port
         self.process = process
 
@@ -37,7 +38,7 @@ def faulty(folder: Path, start: str = "", **outputs: Any) -> Generator[Faulty]:
         PORT=port, HOST="127.0.0.1", OV_DEVICE="CPU", OV_REGISTRY_PATH=folder / "registry.json"
     )
     command = [sys.executable, "-c", f"{start}import main; main.launch(main.app)"]
-    process = subprocess.Popen(command, cwd=ROOT, env=env, **outputs)
+    process = subprocess.Popen(command, cwd=ROOT, env=env, text=True, **outputs)
     server = Faulty(port, process)
     try:
         until(server.accepting, "a server that listens")
@@ -99,5 +100,5 @@ def test_connections_beyond_all_files_are_lost_and_the_server_goes_on(tmp_path: 
 def answers(server: Server) -> bool:
     try:
         return server.get("/health").status_code == 200
-    except OSError:
+    except httpx.TransportError:
         return False
