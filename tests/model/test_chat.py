@@ -262,6 +262,15 @@ def test_the_system_message_reaches_the_model(server: Server) -> None:
     assert server.post(asked).json()["usage"]["prompt_tokens"] > plain["prompt_tokens"] + 50
 
 
+def test_a_prompt_that_is_far_too_long_is_refused_before_it_is_counted_whole(
+    client: openai.OpenAI,
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, "a" * 10_000_000)
+    assert refused.value.code == "context_length_exceeded"
+    assert "tokens or more" in refused.value.message
+
+
 def test_too_long_a_prompt_is_refused_in_openais_words(client: openai.OpenAI) -> None:
     for asked in (ask, ask_streamed):
         with pytest.raises(openai.BadRequestError) as refused:

@@ -1,6 +1,7 @@
 """`main.py` where the machine fails it: outputs that nothing takes, no more files to open."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from .servers import ROOT, Server, environment, free_port
 from .waiting import BOUND_S, until
 
+FEW = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)); "
 SCARCE = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
 
 
@@ -95,6 +97,12 @@ def test_connections_beyond_all_files_are_lost_and_the_server_goes_on(tmp_path: 
         assert server.get("/health").status_code == 200
         assert server.stop() == 0
     assert len((tmp_path / "log").read_text()) < 20_000
+
+
+def test_it_may_open_as_many_files_as_the_machine_allows(tmp_path: Path) -> None:
+    with faulty(tmp_path, FEW) as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    assert re.search(r"^Max open files +4096 +4096 ", limits, re.M)
 
 
 def answers(server: Server) -> bool:
