@@ -423,9 +423,9 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
     )
     app.state.settings = settings
     app.state.figures = Figures()
-    access.protect(app)
-    failures.handle(app)
     app.add_middleware(bodies.Bodies, most_mb=settings.max_body_mb)
+    access.protect(app)  # outside of it: what is refused is not read
+    failures.handle(app)
     app.add_middleware(Recorder, figures=app.state.figures)  # outside: it sees every answer
     app.include_router(router)
     for more in (proberoutes, modelroutes, sessionroutes):

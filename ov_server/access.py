@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .bodies import LINGER_S, has_body, refuse
 from .entries import Entry
 from .errors import BadRequest, Forbidden, ModelNotFound, RateLimited, ServerError, Unauthorized
 from .failures import is_json, respond, wrong_type
@@ -55,7 +56,7 @@ class Browsers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (problem := self._refusal(scope)):
-            await respond(Request(scope), problem)(scope, receive, send)
+            await _refuse(problem, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -106,10 +107,7 @@ class Keyed:
             try:
                 self._admit(scope, Headers(scope=scope), scope["state"]["record"])
             except ServerError as problem:
-                response = respond(Request(scope), problem)
-                if isinstance(problem, Unauthorized):
-                    response.headers["WWW-Authenticate"] = 'Bearer realm="ov-llm-server"'
-                await response(scope, receive, send)
+                await _refuse(problem, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -124,7 +122,7 @@ class Keyed:
                 raise Unauthorized(shown=bool(shown))
             if key is not None and key.models is not None and path == "/metrics":
                 raise Forbidden("This key is for some models, and /metrics tells of all.")
-        if method not in _LOOKING and _has_body(headers) and not is_json(headers):
+        if method not in _LOOKING and has_body(headers) and not is_json(headers):
             raise BadRequest(wrong_type(headers))
         if method == "POST" and record.key is not None:
             self._pace.keep(record.key)
@@ -163,8 +161,15 @@ def presented(headers: Headers) -> Iterable[bytes]:
         yield from (said.encode("latin-1") for said in headers.getlist(name) if said)
 
 
-def _has_body(headers: Headers) -> bool:
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+async def _refuse(problem: ServerError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Also to a client that is still sending, whose body is not read."""
+    response = respond(Request(scope), problem)
+    if isinstance(problem, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="ov-llm-server"'
+    if has_body(Headers(scope=scope)):
+        await refuse(response, LINGER_S, scope, receive, send)
+    else:
+        await response(scope, receive, send)
 
 
 # What a key is for.

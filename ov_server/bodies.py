@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import openai
@@ -15,7 +16,8 @@ from .wire import error_response
 
 _PAUSE_S = 10
 _WHOLE_S = 120
-_LINGER_S = 30
+LINGER_S = 30
+"""How long a refused client may go on sending."""
 
 
 class Bodies:
@@ -31,7 +33,7 @@ class Bodies:
         most_mb: int,
         pause_s: float = _PAUSE_S,
         whole_s: float = _WHOLE_S,
-        linger_s: float = _LINGER_S,
+        linger_s: float = LINGER_S,
     ):
         self._app = app
         self._most_mb = most_mb
@@ -40,7 +42,7 @@ class Bodies:
         self._linger_s = linger_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(headers := Headers(scope=scope)):
+        if scope["type"] != "http" or not has_body(headers := Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         body: bytes | None = None
@@ -57,11 +59,11 @@ class Bodies:
         except ServerError as problem:
             seconds = self._linger_s if body is None else 0
             seconds = min(seconds, 1) if isinstance(problem, BodyTooSlow) else seconds
-            await self._refuse(problem, seconds, scope, receive, send)
+            await refuse(_answer(scope, problem), seconds, scope, receive, send)
             return
         except asyncio.CancelledError:  # uvicorn's, when the grace time is over; this answers it
             problem = Unavailable("The server is stopping. Send the request again later.")
-            await self._refuse(problem, 0, scope, receive, send)
+            await refuse(_answer(scope, problem), 0, scope, receive, send)
             return
         await self._app(scope, _Replay(body, receive), send)
 
@@ -110,26 +112,27 @@ class Bodies:
             if not message.get("more_body", False):
                 return b"".join(pieces)
 
-    async def _refuse(
-        self, problem: ServerError, linger_s: float, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Sends the whole answer at once, and ends it when the client has sent all or has left."""
-        scope["state"]["record"].failed(problem)
 
-        async def held(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], (b"connection", b"close")]
-                await send({**message, "headers": headers})
-                return
-            await send({**message, "more_body": True})
+async def refuse(
+    response: Response, linger_s: float, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Sends a refusal at once, and ends it when the client has sent its body or has left: after
+    `linger_s` at the latest."""
 
-        await error_response(openai, problem)(scope, receive, held)
-        with suppress(TimeoutError, asyncio.CancelledError):
-            async with asyncio.timeout(linger_s):
-                while (message := await receive())["type"] == "http.request":
-                    if not message.get("more_body", False):
-                        break
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def held(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"], (b"connection", b"close")]
+            await send({**message, "headers": headers})
+            return
+        await send({**message, "more_body": True})
+
+    await response(scope, receive, held)
+    with suppress(TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(linger_s):
+            while (message := await receive())["type"] == "http.request":
+                if not message.get("more_body", False):
+                    break
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Replay:
@@ -144,8 +147,13 @@ class _Replay:
         return message or await self._receive()
 
 
-def _has_body(headers: Headers) -> bool:
+def has_body(headers: Headers) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _answer(scope: Scope, problem: ServerError) -> Response:
+    scope["state"]["record"].failed(problem)
+    return error_response(openai, problem)
 
 
 async def _crowded(body: bytes) -> bool:

@@ -82,7 +82,7 @@ class Caller:
         self._gone = asyncio.Event()
         self._asked = False
         self.hung_up = False
-        more = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        more = {name.lower().replace("_", "-"): value for name, value in (headers or {}).items()}
         sent = {"content-type": "application/json"} | more
         scope = {
             "type": "http",

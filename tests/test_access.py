@@ -672,3 +672,36 @@ async def test_what_the_runtime_says_of_a_load_names_no_folder(server: Server, w
 def test_an_address_is_no_path() -> None:
     text = "see https://docs.example.com/a/b/c and a/b, 1/2 or and/or"
     assert said(RuntimeError(text)) == text
+
+
+# Bodies of those who may not.
+
+
+async def test_a_refused_clients_body_is_not_read_but_the_answer_can_be(start: Start) -> None:
+    async with start(api_keys="home=0123456789abcdef") as server:
+        app = server.app
+        sent: list[dict[str, Any]] = []
+        taken = 0
+
+        async def receive() -> dict[str, Any]:
+            nonlocal taken
+            taken += 1
+            assert sent, "the answer comes first"
+            return {"type": "http.request", "body": b"x" * 1000, "more_body": taken < 5}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "raw_path": b"/v1/chat/completions",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json"), (b"content-length", b"5000")],
+            "client": ("192.0.2.7", 4711),
+        }
+        await soon(app(scope, receive, send))
+        assert sent[0]["status"] == 401
+        assert (b"connection", b"close") in sent[0]["headers"]
+        assert taken == 5

@@ -346,7 +346,8 @@ async def test_a_client_that_sends_far_too_much_reads_why_it_is_refused(
 @pytest.mark.anyio
 async def test_the_refusal_comes_before_the_body(start: Start) -> None:
     async with served(start) as port, client(port) as eager:
-        eager.send(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n")
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Type: application/json\r\n"
+        eager.send(head + b"Content-Length: 99999999\r\n\r\n")
         await eager.hears(b"HTTP/1.1 413 ")
         await eager.hears(b"connection: close\r\n")
         await eager.hears(b'"body_too_large"}}')
@@ -354,7 +355,8 @@ async def test_the_refusal_comes_before_the_body(start: Start) -> None:
 
 @pytest.mark.anyio
 async def test_a_client_that_asks_first_is_told_and_need_not_send(start: Start) -> None:
-    head = b"POST /v1/models HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: "
+    head = b"POST /v1/models HTTP/1.1\r\nContent-Type: application/json\r\n"
+    head += b"Expect: 100-continue\r\nContent-Length: "
     async with served(start) as port, client(port) as polite, client(port) as modest:
         polite.send(head + b"99999999\r\n\r\n")
         await polite.hears(b"HTTP/1.1 413 ")

@@ -64,7 +64,9 @@ def test_a_program_whose_output_was_lost_ends_well() -> None:
         "sys.stdout, sys.stderr = sturdy(sys.stdout, 1), sturdy(sys.stderr, 2)\n"
         "set_up_logging('INFO', 'text')\n"
         "log = logging.getLogger('ov_server')\n"
-        "for _ in range(1000): log.info('line'); sys.stdout.write('a\\n')"
+        "for _ in range(1000):\n"
+        "    log.info('line')\n"
+        "    sys.stdout.write('a\\n')"
     )
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=full)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -387,3 +388,45 @@ async def test_calls_in_a_cancelled_stream_are_shown_as_far_as_they_came(server:
     assert (await state(server))["tokens"] == 3
     await soon(server.http.post("/v1/cancel/mine"))
     assert last_choice(await caller.rest())["stop_reason"] == "cancelled"
+
+
+# Keys.
+
+ANN, BOB = ({"Authorization": f"Bearer {name}-0123456789abcdef"} for name in ("ann", "bob"))
+KEYS = "ann=ann-0123456789abcdef,bob=bob-0123456789abcdef"
+
+
+async def test_a_session_is_its_keys_own(start: Start) -> None:
+    async with start(api_keys=KEYS) as server:
+        paths = ("/v1/sessions/mine", "/v1/sessions/mine/events")
+        body = body_of(session_id="mine")
+        mine = await soon(server.http.post("/v1/chat/completions", json=body, headers=ANN))
+        for path in paths:
+            assert (await soon(server.http.get(path, headers=ANN))).status_code == 200
+            assert (await soon(server.http.get(path, headers=BOB))).status_code == 404
+        for method, path in (("DELETE", paths[0]), ("POST", "/v1/cancel/mine")):
+            response = await soon(server.http.request(method, path, headers=BOB))
+            assert problem(response)["code"] == "session_not_found"
+        theirs = await soon(server.http.post("/v1/chat/completions", json=body, headers=BOB))
+        assert theirs.status_code == 200, "the same name is another session"
+        again = await soon(server.http.get(paths[1], headers=ANN))
+        assert again.text == mine.text != theirs.text
+
+
+async def test_a_key_bounds_what_its_client_asks_at_once(start: Start, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("ann ann-0123456789abcdef concurrent_requests=1\nbob bob-0123456789abcdef\n")
+    async with start(api_keys=str(keys)) as server:
+        engine, gate = await server.engine(), asyncio.Event()
+        engine.enqueue("one", gate)
+        path, body = "/v1/chat/completions", body_of(session_id="mine")
+        first = server.post(path, body, **ANN)
+        await first.until("one")
+        await first.leave()  # the answer goes on, so it counts
+        refused = await soon(server.http.post(path, json=BODY, headers=ANN))
+        assert (refused.status_code, problem(refused)["code"]) == (429, "rate_limit_exceeded")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (await soon(server.http.post(path, json=BODY, headers=BOB))).status_code == 200
+        gate.set()
+        await until(lambda: engine.running == 0)
+        assert (await soon(server.http.post(path, json=BODY, headers=ANN))).status_code == 200
