@@ -20,7 +20,7 @@ DOWNLOAD := .cache/SmolLM2-135M-Instruct
 FORMATS := $(DOWNLOAD)-fp16 $(DOWNLOAD)-int8 $(DOWNLOAD)-int4
 FALLBACK_int4 := --group-size-fallback adjust
 
-.PHONY: help run install uninstall test test-fast test-convert convert-env lint bench lock clean
+.PHONY: help run install uninstall test test-fast test-chaos test-convert convert-env lint bench lock clean
 
 help:
 	@echo "make run           install what is missing and serve on HOST:PORT ($(HOST):$(PORT))"
@@ -29,6 +29,7 @@ help:
 	@echo "make convert-env   install what converts models (1.3 GB), apart from the server's packages"
 	@echo "make test          the whole suite, the real model behind a real server included"
 	@echo "make test-fast     the tests without the real model"
+	@echo "make test-chaos    overload, faults and nonsense for some minutes; make test has a short part"
 	@echo "make test-convert  real conversions beside a running server; needs convert-env, and makes it"
 	@echo "make lint          ruff, ruff format, ty and shellcheck"
 	@echo "make bench         measure, and write bench/RESULTS.md; makes convert-env as well"
@@ -45,10 +46,13 @@ uninstall:
 	@PREFIX="$(PREFIX)" scripts/install --remove
 
 test: test-fast
-	$(PYTHON) -m pytest tests/model
+	$(PYTHON) -m pytest tests/model tests/chaos
 
 test-fast: $(VENV)/dev.stamp
-	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --ignore=tests/model
+	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --ignore=tests/model --ignore=tests/chaos
+
+test-chaos: $(VENV)/dev.stamp
+	$(PYTHON) -m pytest tests/chaos --full
 
 test-convert: $(VENV)/dev.stamp .venv-convert/stamp $(DOWNLOAD)
 	$(PYTHON) -m pytest tests/exports
