@@ -150,7 +150,7 @@ class Session:
                 await self._keep(show, self._watched(events))
             self._end("cancelled" if self.halt.called else "finished")
         except asyncio.CancelledError:
-            if self.halt.called:  # before there was anything to end
+            if self.halt.called and not self._accepted:  # there is nothing to end yet
                 await self._keep(show, _nothing(show.choices))
                 self._end("cancelled")
             else:
@@ -198,9 +198,10 @@ class Session:
         self._changes.tell()
 
     def forget(self, size: int) -> int:
-        """Drops the oldest pieces, of so many characters at least; returns how many it dropped."""
+        """Drops the oldest pieces, of so many characters if there are, but never the last one;
+        returns how many characters it dropped."""
         count = dropped = 0
-        while dropped < size and count < len(self._pieces):
+        while dropped < size and count < len(self._pieces) - 1:
             dropped += len(self._pieces[count])
             count += 1
         del self._pieces[:count]
@@ -216,8 +217,19 @@ class Session:
         if not self.running or self.halt.called:
             return
         self.halt.call()
-        if self._task is not None and not self._accepted:
-            self._task.cancel()
+        if not self._accepted:
+            self._interrupt()
+
+    def refuse(self, why: ServerError) -> None:
+        """Ends the answer with an error."""
+        self._why = why
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Cancels the producer, once it has begun: before that it would never run, and could not
+        end its session."""
+        if self._task is not None:
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def over(self) -> None:
         """Returns when the answer has ended."""
@@ -252,12 +264,6 @@ class Session:
             self._timer = room.clock.call_later(room.patience_s, self.refuse, why)
         else:
             await self.stop(AnswerEnded())
-
-    def refuse(self, why: ServerError) -> None:
-        """Ends the answer with an error."""
-        self._why = why
-        if self._task is not None:
-            self._task.cancel()
 
     async def pieces(self, start: int) -> AsyncGenerator[tuple[int, list[str]]]:
         """What there is from an index on, with the index of its first, until the answer has ended.

@@ -69,6 +69,11 @@ async def happens(event: threading.Event) -> None:
 
 # The engine.
 
+
+class Deaf(asyncio.Event):
+    """A gate at which no halt is heard."""
+
+
 Step = str | Event | Exception | asyncio.Event
 
 
@@ -117,7 +122,7 @@ class FakeEngine:
             with (halt or Cancellation()).ending(halted.set):
                 for step in _completed(steps, request):
                     if isinstance(step, asyncio.Event):
-                        await _either(step, halted)
+                        await _either(step, *(() if isinstance(step, Deaf) else (halted,)))
                     elif isinstance(step, Exception):
                         raise step
                     elif halted.is_set() and not isinstance(step, Role):

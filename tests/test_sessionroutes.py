@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from apps import HI, Caller, Server, Start, data_of, problem
-from fakes import FakeEngine, settled, soon, until
+from fakes import Deaf, FakeEngine, settled, soon, until
 
-from ov_server.core import Arguments, Finish, Role, Text, ToolCall
+from ov_server import openai
+from ov_server.core import Arguments, ChatRequest, Finish, Role, Sampling, Text, ToolCall
 from ov_server.errors import EngineFailed
+from ov_server.sessions import Asked, Session
+from ov_server.wire import Showing
 
 pytestmark = pytest.mark.anyio
 
@@ -430,3 +433,51 @@ async def test_a_key_bounds_what_its_client_asks_at_once(start: Start, tmp_path:
         gate.set()
         await until(lambda: engine.running == 0)
         assert (await soon(server.http.post(path, json=BODY, headers=ANN))).status_code == 200
+
+
+# Ends that come early.
+
+
+def producing(server: Server) -> tuple[Session, FakeEngine]:
+    """A session that has been started, whose producer has not run yet."""
+    state = server.app.state
+    session = state.sessions.begin(Asked("early", chosen=True), "a")
+    engine = server.loader.engines[-1]
+    showing = Showing(openai, openai.Heading("x", 0, "a", ""), choices=1, streamed=True)
+    session.start(showing, engine.chat(ChatRequest((), Sampling())), 60)
+    return session, engine
+
+
+async def test_a_producer_that_has_not_run_yet_can_be_cancelled(server: Server) -> None:
+    await server.engine()
+    session, _ = producing(server)
+    session.cancel()
+    await soon(session.over())
+    assert session.state == "cancelled"
+    assert last_choice(await text(server, "/v1/sessions/early/events"))["finish_reason"] == "stop"
+
+
+async def test_a_producer_that_has_not_run_yet_can_be_stopped(server: Server) -> None:
+    (await server.engine()).enqueue(asyncio.Event())
+    session, engine = producing(server)
+    await soon(session.stop(EngineFailed("It broke.")))
+    assert session.state == "failed"
+    assert engine.running == 0
+
+
+async def test_the_server_ends_while_an_answer_is_being_cancelled(server: Server) -> None:
+    engine = await server.engine()
+    engine.enqueue("one", Deaf(), "two")
+    session, _ = producing(server)
+    await until(lambda: session.begun)
+    session.cancel()
+    await soon(session.stop(EngineFailed("It ends.")))
+    events = await text(server, "/v1/sessions/early/events")
+    assert json.loads(data_of(events)[-1])["error"]["message"] == "It ends."
+    assert events.count('"role":"assistant"') == 1
+
+
+async def test_an_answer_larger_than_what_is_kept_still_reaches_its_client(start: Start) -> None:
+    async with start(sessions_mb=0.01) as server:
+        (await server.engine()).enqueue("word " * 4000)
+        assert (await server.chat()).json()["choices"][0]["message"]["content"] == "word " * 4000
