@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import footprint, formats, latency, structured, throughput
+from . import crowd, footprint, formats, latency, structured, throughput
 from .machine import this_machine
 from .quiet import Patience
 from .report import FOLDER, write
@@ -15,6 +15,7 @@ PARTS = {
     "peer": throughput.peer,
     "arrivals": latency.arrivals,
     "fairness": latency.fairness,
+    "crowd": crowd.crowd,
     "idle": footprint.idle,
     "start": footprint.start,
     "formats": formats.formats,

@@ -110,16 +110,21 @@ def _post(port: int, fields: dict[str, Any]) -> bytes:
 
 
 async def health(port: int) -> dict[str, Any]:
-    """The body of GET /health, over a connection of its own. OSError when there is no answer,
-    or one that says that the server is not ready."""
+    """The body of GET /health. Raises as get() does."""
+    return json.loads(await get(port, "/health"))
+
+
+async def get(port: int, path: str) -> str:
+    """The body of a GET, over a connection of its own. OSError when there is no answer, or one
+    that says that the server is not ready."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         writer.write(
-            f"GET /health HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode()
         )
         head, _, content = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
     if not head.startswith(b"HTTP/1.1 200"):
-        raise ConnectionError(f"GET /health: {head[:200]!r}")
-    return json.loads(content)
+        raise ConnectionError(f"GET {path}: {head[:200]!r}")
+    return content.decode()

@@ -52,6 +52,9 @@ class HttpSubject:
     def health(self) -> dict[str, Any]:
         return asyncio.run(client.health(self.port))
 
+    def metrics(self) -> str:
+        return asyncio.run(client.get(self.port, "/metrics"))
+
     def wait_until(self, true: Callable[[dict[str, Any]], bool]) -> None:
         """Until /health says so. Raises TimeoutError."""
         while time.perf_counter() < self.started_at + _START_LIMIT_S:
