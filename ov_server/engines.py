@@ -4,14 +4,12 @@ it is itself imported when it is needed, not with the app.
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -28,6 +26,7 @@ from .core import (
     EngineStats,
     Event,
     Finish,
+    Message,
     Role,
     Said,
     Timings,
@@ -37,13 +36,16 @@ from .detokenizer import Detokenizer, partial_tokens, visible
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job, Ticket
+from .machine import Machine, driver_stamp
+from .maker import Maker
 from .markup import START, Reading
 from .memory import give_memory_back, process_mb
 from .modelfiles import ModelFiles, context_length, generation_defaults
 from .pipelines import Renderer, Serial, generation_config, load_tokenizer
-from .remote import RemotePipeline, Start
+from .remote import RemotePipeline
+from .selftest import BEGINNINGS, QUESTION, Questions, SelfTest, Unfit
 from .settings import Settings
-from .stepping import Pipeline, PipelineHung, PipelineLost, Plan
+from .stepping import Pipeline, Plan
 from .structure import Schema, Structure
 from .templates import ChatTemplate, Prompt
 from .trials import Trials
@@ -57,29 +59,34 @@ _PIECE = 2**15
 
 
 def load_engine(
-    entry: Entry, files: ModelFiles, settings: Settings, cancellation: Cancellation | None = None
+    entry: Entry,
+    files: ModelFiles,
+    settings: Settings,
+    cancellation: Cancellation | None = None,
+    machine: Machine | None = None,
 ) -> "TextEngine":
     """Loads on the device asked for, else on CPU with a warning. Blocks for seconds.
 
     Raises LoadFailed with the runtime's reason, or when it is called off.
     """
     wanted = cancellation or Cancellation()
+    machine = machine or this_machine()
     if entry.task not in CHAT_TASKS:
         raise LoadFailed(
             f"The model '{entry.name}' is for {entry.task}, and this version of the server runs "
             "models that chat. If it is one, correct its task in the registry."
         )
-    device, warning = choose_device(entry.device or settings.device)
     try:
         path = openvino_folder(files, settings.cache_dir, wanted)
         cache.prune(settings.cache_dir, settings.cache_gb, keep=path)
-        try:
-            return TextEngine(entry, files, path, settings, device, warning, wanted)
-        except Exception as error:
-            if device == "CPU" or wanted.called:
-                raise
-            reason = f"it does not load on {device} ({said(error)}), so it runs on CPU"
-            return TextEngine(entry, files, path, settings, "CPU", reason, wanted)
+        device, warning = machine.choose(entry.device or settings.device)
+        if device != "CPU":
+            made = _beside_the_cpu(entry, files, path, settings, device, wanted, machine)
+            if isinstance(made, TextEngine):
+                return made
+            warning = made
+            give_memory_back()
+        return TextEngine(entry, files, path, settings, "CPU", warning, wanted, machine)
     except LoadFailed:
         raise
     except Exception as error:
@@ -90,15 +97,41 @@ def load_engine(
         ) from error
 
 
-def choose_device(asked: str) -> tuple[str, str | None]:
-    """The device to load on, and why it is not the one asked for."""
-    devices = ov.Core().available_devices
-    kind = asked.split(":")[0].split(".")[0]
-    if kind in ("AUTO", "MULTI", "HETERO") or any(d.split(".")[0] == kind for d in devices):
-        return asked, None
-    return "CPU", (
-        f"OpenVINO finds no device {asked} (it finds {', '.join(devices)}), so models run on CPU; "
-        "install the device's driver, or set OV_DEVICE=CPU"
+def _beside_the_cpu(
+    entry: Entry,
+    files: ModelFiles,
+    path: Path,
+    settings: Settings,
+    device: str,
+    cancellation: Cancellation,
+    machine: Machine,
+) -> "TextEngine | str":
+    """The engine on another device; else why it is not to run there."""
+    test = SelfTest(files.stamp, device, machine, settings.cache_dir, cancellation)
+    verdict = test.verdict()
+    if verdict is not None and verdict.warning is not None:
+        return verdict.warning
+    untried = test if verdict is None else None
+    try:
+        return TextEngine(
+            entry, files, path, settings, device, None, cancellation, machine, untried
+        )
+    except Unfit as error:
+        return str(error)
+    except Exception as error:
+        if cancellation.called:
+            raise
+        return f"it does not load on {device} ({said(error)}), so it runs on CPU"
+
+
+def this_machine() -> Machine:
+    return Machine(
+        devices=lambda: ov.Core().available_devices,
+        name=device_name,
+        version=ov.__version__,
+        driver=driver_stamp,
+        paged=RemotePipeline,
+        serial=Serial,
     )
 
 
@@ -134,19 +167,18 @@ class TextEngine:
         device: str,
         warning: str | None,
         cancellation: Cancellation,
+        machine: Machine,
+        test: SelfTest | None = None,
     ):
+        """`test`: what the device has to pass first."""
         self._name = entry.name
         self.device = device
         self.warning = warning
-        self._path = path
-        self._settings = settings
-        self._cancellation = cancellation
+        self._test = test
         self._kv_cache_gb = entry.kv_cache_gb or settings.kv_cache_gb
-        self._capacity = 0
-        self._pid = os.getpid()
-        self._tells_logprobs = True
         self._defaults = generation_defaults(files).over(BUILT_IN)
         self._tokenizer = load_tokenizer(path)
+        self._maker = Maker(machine, path, self._tokenizer, settings, cancellation)
         _use_tensors_once()
         renderer = Renderer(self._tokenizer)
         self._template = ChatTemplate(
@@ -166,43 +198,29 @@ class TextEngine:
             prefill_slice=settings.prefill_slice,
             cancellation=cancellation,
         )
-        limits = (entry.context_length, context_length(files), self._capacity)
+        limits = (entry.context_length, context_length(files), self._site.capacity)
         self.context_length = min(limit for limit in limits if limit)
 
     def _make_pipeline(self) -> Pipeline:
-        """A pipeline, warmed up; LLMPipeline where the device has no paged attention."""
-        # mapped weights would take their process down when somebody overwrites the file
-        properties: dict[str, Any] = {"ENABLE_MMAP": False}
-        if self.device != "CPU":  # on CPU loading from this cache takes longer than compiling
-            properties["CACHE_DIR"] = str(self._settings.cache_dir / "kernels")
-        try:
-            return self._make_paged(properties)
-        except PipelineLost:
-            raise
-        except Exception as error:
-            reason = said(error)
-            try:
-                serial = Serial(self._path, self._tokenizer, self.device, properties)
-            except Exception:
-                raise error from None
-            self._tells_logprobs = False
-            self.warning = f"one request at a time, since it has no paged attention: {reason}"
-            return serial
-
-    def _make_paged(self, properties: dict[str, Any]) -> Pipeline:
-        """In a process of its own: see worker.py."""
-        start = Start(
-            self._path, self.device, properties, self._kv_cache_gb, self._settings.prefill_chunk
-        )
-        try:
-            pipeline = RemotePipeline(start, self._cancellation)
-        except PipelineLost as lost:  # perhaps somebody ended it: the next one tells
-            if self._cancellation.called or isinstance(lost, PipelineHung):
-                raise
-            log.warning("%s: another one is started", lost)
-            pipeline = RemotePipeline(start, self._cancellation)
-        self._capacity, self._pid = pipeline.capacity, pipeline.pid
+        """The first one is tried, where it has to be."""
+        test, self._test = self._test, None
+        if test is None:
+            pipeline, self._site = self._maker.make(self.device, self._kv_cache_gb)
+        else:
+            make = self._maker.make
+            pipeline, self._site = test.tried(make, self._kv_cache_gb, self._questions())
+        why = self._site.warning
+        if why is not None and why not in (self.warning or ""):
+            self.warning = "; ".join(filter(None, (self.warning, why)))
         return pipeline
+
+    def _questions(self) -> Questions:
+        """What a self-test asks of this model."""
+        prompts = [self._encoded(text, special=True) for text in BEGINNINGS]
+        with suppress(ServerError):
+            question = ChatRequest((Message("user", QUESTION),))
+            prompts.insert(0, self._encoded(self._template.prompt(question).text))
+        return Questions(prompts, lambda tokens: self._tokenizer.decode(tokens))
 
     @property
     def failed(self) -> bool:
@@ -213,7 +231,7 @@ class TextEngine:
         return self._batch.stuck_s
 
     def memory_mb(self) -> int:
-        return process_mb(self._pid)
+        return process_mb(self._site.pid)
 
     def stats(self) -> EngineStats:
         return replace(self._batch.stats(), misfits=self._misfits)
@@ -221,7 +239,7 @@ class TextEngine:
     def close(self) -> None:
         self._trials.close()
         self._batch.close()
-        del self._tokenizer, self._template, self._detokenizer
+        del self._tokenizer, self._template, self._detokenizer, self._maker
         give_memory_back()
 
     async def chat(
@@ -334,15 +352,15 @@ class TextEngine:
                     raise ContextTooLong(self.context_length, counted, tools=tools, counted=False)
         return self._encoded(prompt)
 
-    def _encoded(self, text: str) -> list[int]:
+    def _encoded(self, text: str, *, special: bool = False) -> list[int]:
         """The template writes the special tokens, so none are added."""
-        encoded = self._tokenizer.encode(text, add_special_tokens=False, max_length=_NEVER_CUT)
+        encoded = self._tokenizer.encode(text, add_special_tokens=special, max_length=_NEVER_CUT)
         ids = encoded.input_ids.data
         return np.asarray(ids).reshape(-1).tolist()
 
     def _plan(self, request: ChatRequest, prompt_tokens: int) -> Plan:
         """Decides every parameter, within the model's limits."""
-        if request.logprobs and not self._tells_logprobs:
+        if request.logprobs and not self._site.paged:
             raise BadRequest(
                 f"On {self.device} the model tells no logprobs; leave it out.", param="logprobs"
             )

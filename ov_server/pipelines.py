@@ -214,8 +214,10 @@ class Serial:
         return float(self._current is not None)
 
     def close(self) -> None:
-        """Lets the answer in work end early; memory goes with the last reference."""
+        """Lets the answer in work end early; memory goes with the last reference. Whoever waits
+        for a token throws, also where the device never gives one."""
         self._cancelled = True
+        self._outputs.put(RuntimeError("the pipeline is closed"))
 
 
 def generation_config(plan: Plan, max_tokens: int) -> genai.GenerationConfig:

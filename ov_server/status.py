@@ -26,10 +26,11 @@ Probe = Callable[[str], tuple[str, str, str | None]]
 
 def probe_device(asked: str) -> tuple[str, str, str | None]:
     """Asks the runtime; imports it, which the first load would have to wait for otherwise."""
-    from .engines import choose_device, device_name
+    from .engines import this_machine
 
-    used, warning = choose_device(asked)
-    return used, device_name(used), warning
+    machine = this_machine()
+    used, warning = machine.choose(asked)
+    return used, machine.name(used), warning
 
 
 class Device:

@@ -2,7 +2,8 @@
 
 `samples.py show SAMPLE` prints speed and text; `samples.py compare SAMPLE OTHER` how far two texts
 agree, and exits with 3 when they part at once. Greedy answers of two devices may part late, by
-rounding: what agrees for 8 tokens, or for half of a shorter answer, is taken for right.
+rounding: what agrees for 8 tokens, or for half of a shorter answer, is taken for right. The server
+judges alike (ov_server/selftest.py).
 """
 
 import json

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from ov_server.detokenizer import Detokenizer
 from ov_server.entries import entry_of
 from ov_server.errors import BadRequest, EngineFailed
 from ov_server.jobs import Call, Job
+from ov_server.machine import Resident
 from ov_server.markup import Reading
 from ov_server.modelfiles import inspect
+from ov_server.remote import Start
 from ov_server.settings import Settings
 from ov_server.stepping import Plan
 
-from .waiting import until
+from .waiting import BOUND_S, until
 
 GREEDY = Sampling(temperature=0.0, ignore_eos=True)
 
@@ -156,15 +160,35 @@ def test_a_grammar_that_does_not_compile_costs_only_its_own_job(
     assert not batch.failed
 
 
-def test_a_device_without_paged_attention_is_told_and_answers(converted: Path) -> None:
-    from ov_server.engines import TextEngine
+def test_whoever_waits_for_a_token_hears_that_the_pipeline_is_closed(
+    converted: Path, tokenizer: Any, ids: Callable[[str], list[int]]
+) -> None:
+    from ov_server.pipelines import Serial
 
-    class Unpaged(TextEngine):
-        def _make_paged(self, properties: dict[str, Any]) -> Any:
-            raise RuntimeError("there is no paged attention here")
+    pipeline = Serial(converted, tokenizer, "CPU", {})
+    pipeline.add(1, ids("A, B, C,"), Plan(GREEDY, 4000), 4000)
+    assert pipeline.step()
+
+    def drain() -> None:
+        while True:
+            pipeline.step()
+
+    with ThreadPoolExecutor(1) as pool:
+        draining = pool.submit(drain)
+        pipeline.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            draining.result(BOUND_S)
+
+
+def test_a_device_without_paged_attention_is_told_and_answers(converted: Path) -> None:
+    from ov_server.engines import load_engine, this_machine
+
+    def unpaged(start: Start, cancellation: Cancellation) -> Resident:
+        raise RuntimeError("there is no paged attention here")
 
     entry, files = entry_of(converted, "unpaged"), inspect(converted)
-    engine = Unpaged(entry, files, converted, Settings(device="CPU"), "CPU", None, Cancellation())
+    machine = replace(this_machine(), paged=unpaged)
+    engine = load_engine(entry, files, Settings(device="CPU"), machine=machine)
     question = (Message("user", "What is the capital of France?"),)
 
     async def run() -> None:
