@@ -16,6 +16,10 @@ from .wire import error_response
 
 _PAUSE_S = 10
 _WHOLE_S = 120
+_AT_ONCE = 16
+"""So many bodies of the largest size may be read at once."""
+_SMALL = 2**18
+"""Bytes; a body that has no more is read whatever else is."""
 LINGER_S = 30
 """How long a refused client may go on sending."""
 
@@ -40,6 +44,7 @@ class Bodies:
         self._pause_s = pause_s
         self._whole_s = whole_s
         self._linger_s = linger_s
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not has_body(headers := Headers(scope=scope)):
@@ -90,8 +95,15 @@ class Bodies:
         )
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """None when the client leaves. Raises TooLarge and BodyTooSlow."""
+        """None when the client leaves. Raises TooLarge, BodyTooSlow, and Unavailable when too much
+        is being read at once."""
         pieces: list[bytes] = []
+        try:
+            return await self._gathered(receive, pieces)
+        finally:
+            self._held -= sum(map(len, pieces))
+
+    async def _gathered(self, receive: Receive, pieces: list[bytes]) -> bytes | None:
         size = 0
         end = time.monotonic() + self._whole_s
         while True:
@@ -107,8 +119,11 @@ class Bodies:
                 return None
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
+            self._held += len(pieces[-1])
             if size > self._most:
                 raise self._too_large()
+            if size > _SMALL and self._held > _AT_ONCE * self._most:
+                raise Unavailable("Too many large bodies are being read. Send it again later.")
             if not message.get("more_body", False):
                 return b"".join(pieces)
 

@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -27,13 +27,15 @@ JSON = {"content-type": "application/json"}
 class Upload:
     """A request on the bare ASGI interface, whose pieces a test sends, to an app that echoes."""
 
-    def __init__(self, headers: dict[str, str], **limits: float):
+    def __init__(self, headers: dict[str, str], bodies: Bodies | None = None, **limits: float):
+        """`bodies` is another upload's, with which it shares what may be read at once."""
         self._pieces: asyncio.Queue[Message] = asyncio.Queue()
         self._sent: asyncio.Queue[Message] = asyncio.Queue()
         self.got: list[bytes] = []
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         scope = {"type": "http", "method": "POST", "path": "/", "headers": raw}
-        app = Recorder(Bodies(self._app, most_mb=1, **limits), Figures())
+        self.bodies = bodies or Bodies(self._app, most_mb=1, **limits)
+        app = Recorder(self.bodies, Figures())
         self.task = asyncio.create_task(app(scope, self._pieces.get, self._sent.put))
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,8 +63,10 @@ class Upload:
 
 
 @asynccontextmanager
-async def upload(headers: dict[str, str], **limits: float) -> AsyncGenerator[Upload]:
-    upload = Upload(headers, **limits)
+async def upload(
+    headers: dict[str, str], bodies: Bodies | None = None, **limits: float
+) -> AsyncGenerator[Upload]:
+    upload = Upload(headers, bodies, **limits)
     try:
         yield upload
     finally:
@@ -100,6 +104,31 @@ async def test_a_body_of_the_limit_is_read() -> None:
     async with upload({"content-length": str(MB)}) as sent:
         sent.send(b"a" * MB, more=False)
         assert await sent.answer() == (200, None, False)
+
+
+@pytest.mark.anyio
+async def test_only_so_many_large_bodies_are_read_at_once() -> None:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(upload({"transfer-encoding": "chunked"}))
+
+        async def another() -> Upload:
+            sent = upload({"transfer-encoding": "chunked"}, first.bodies)
+            return await stack.enter_async_context(sent)
+
+        others = [await another() for _ in range(15)]
+        for sent in (first, *others):
+            sent.send(b"a" * MB)
+        await settled()
+        late, small = await another(), await another()
+        late.send(b"a" * (MB // 2))
+        assert await late.answer() == (503, "unavailable", True)
+        small.send(b"{}", more=False)
+        assert (await small.answer())[0] == 200
+        first.send(b"", more=False)
+        assert (await first.answer())[0] == 200
+        again = await another()
+        again.send(b"a" * (MB // 2), more=False)
+        assert (await again.answer())[0] == 200
 
 
 @pytest.mark.anyio
