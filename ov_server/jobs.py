@@ -165,7 +165,7 @@ class Job:
         """Whether it may give its place to another one and go on later. Only with a token since it
         joined: so what was read for it is in the cache, each turn brings it further, and no
         suspect hides among those who wait."""
-        return self.proven and not self.stays and not self.plan.counts
+        return self.proven and not self.stays
 
     @property
     def streaming(self) -> bool:

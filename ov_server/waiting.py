@@ -121,10 +121,11 @@ def _yielding(
         more = running[other.ticket.client] - count
         return other.may_step_back and (urgent > others or (urgent == others and more >= 2))
 
-    def price(other: Job) -> tuple[bool, int, float, int, int]:
+    def price(other: Job) -> tuple[bool, int, bool, float, int, int]:
         compiling_s = other.cost.seconds if other.plan.grammar is not None else 0.0
         most, newest = -running[other.ticket.client], -other.ticket.number
-        return _urgent(other, now), most, compiling_s, len(other.generated), newest
+        counts = other.plan.counts
+        return _urgent(other, now), most, counts, compiling_s, len(other.generated), newest
 
     return min(filter(yields, active), key=price, default=None)
 

@@ -221,8 +221,10 @@ def test_the_answer_that_has_least_to_lose_steps_back() -> None:
     }
     dear = job("a", cost=Cost(0, 2), **held)
     cheap = job("a", cost=Cost(0, 0.1), **held)
+    counting = [Sampling(presence_penalty=0.5), Sampling(frequency_penalty=-0.5)]
+    anew = [job("a", plan=Plan(s, 100)) for s in counting]
     long, short = job("a"), job("a")
-    active = running(dear, cheap, long, short)
+    active = running(*anew, dear, cheap, long, short)
     long.generated *= 9
     order = []
     while len(active) > 1:
@@ -230,13 +232,12 @@ def test_the_answer_that_has_least_to_lose_steps_back() -> None:
         assert found is not None
         order.append(found[1])
         active.remove(found[1])
-    assert order == [short, long, cheap]
+    assert order == [short, long, cheap, dear, anew[1]]
 
 
 def test_who_can_not_step_back_stays() -> None:
-    """Without a token since it joined, with a grammar that is lost, with penalties that count."""
-    counting = [Sampling(presence_penalty=0.5), Sampling(frequency_penalty=-0.5)]
-    active = running(job("a"), job("a"), *(job("a", plan=Plan(s, 100)) for s in counting))
+    """Without a token since it joined, or with a grammar that is lost."""
+    active = running(job("a"), job("a"))
     active[0].proven = False
     active[1].stays = True
     assert waiting_for(job("b")).exchange(active, 0, anybody) is None
