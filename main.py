@@ -28,6 +28,7 @@ from ov_server.core import ChatRequest, Engine, Event
 from ov_server.entries import Entry, RegistryState, entry_of
 from ov_server.errors import LoadFailed, ModelNotFound, ServerError, Unavailable
 from ov_server.eviction import make_room
+from ov_server.journal import Journal
 from ov_server.launch import launch
 from ov_server.logs import set_up_logging
 from ov_server.memory import rss_mb
@@ -359,7 +360,7 @@ async def show_model(name: str, request: Request) -> dict[str, Any]:
 
 @send(router, "/v1/chat/completions", "/chat/completions")
 async def chat(body: openai.ChatBody, request: Request) -> Response:
-    if (rest := sessionroutes.resumed(request, body)) is not None:
+    if (rest := await sessionroutes.resumed(request, body)) is not None:
         return rest
     state, record = request.app.state, request.state.record
     entry = access.find_model(request, body.model)
@@ -401,9 +402,10 @@ def create_app(settings: Settings, load: Loader = load, probe: Probe = probe_dev
         log.info("ov-llm-server %s", __version__, extra={"facts": settings.model_dump(mode="json")})
         state.registry = Registry(settings.registry_path, settings.model_path, settings.within)
         state.models = Models(state.registry, settings, load)
-        state.sessions = Sessions(settings, asyncio.get_running_loop())
+        journal = Journal.of(settings, asyncio.get_running_loop())
+        state.sessions = Sessions(settings, asyncio.get_running_loop(), journal)
         device = Device(settings.device)
-        state.status = Status(state.registry, state.models, device, state.keys)
+        state.status = Status(state.registry, state.models, device, state.keys, journal)
         state.figures.gauges(state.models.stats)
         tasks = [asyncio.create_task(device.look(probe))]
         pinned = [e.name for e in state.registry.entries() if e.pinned]

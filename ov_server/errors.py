@@ -12,6 +12,7 @@ ServerError
 ├── SessionBusy           409  a session's answer still runs, or is that of another request
 ├── EventsGone            410  what a reader asks for is no longer kept
 ├── AnswerEnded           410  nobody listened to the answer any more
+├── Interrupted           410  the answer's end was lost with the server that made it
 ├── BodyTooSlow           408  the body does not come, or not in time
 ├── TooLarge              413  the body is larger than what is read here
 ├── UnsupportedEncoding   415  the body is compressed
@@ -25,6 +26,7 @@ ServerError
 """
 
 import difflib
+import json
 import re
 
 
@@ -157,6 +159,17 @@ class AnswerEnded(ServerError):
         )
 
 
+class Interrupted(ServerError):
+    status = 410
+    code = "answer_interrupted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The rest of this answer is lost: the server was restarted in the middle of it, or "
+            "could not keep its end. Send the request again, without Last-Event-ID."
+        )
+
+
 class BodyTooSlow(ServerError):
     status = 408
     kind = "invalid_request_error"
@@ -230,6 +243,23 @@ class Overdue(ServerError):
             f"The answer was not complete after {seconds:g} seconds. Ask for a shorter one "
             "(max_tokens), or raise the request's timeout or OV_REQUEST_TIMEOUT_S on the server."
         )
+
+
+_TOLD = ("message", "status", "kind", "code", "param", "retry_after")
+
+
+def told(problem: ServerError) -> str:
+    """An error as a text that outlives the process."""
+    return json.dumps({name: getattr(problem, name) for name in _TOLD})
+
+
+def retold(text: str) -> ServerError:
+    """The error that `told` made a text of, as far as clients can see it."""
+    values = json.loads(text)
+    problem = ServerError(values["message"])
+    for name in _TOLD:
+        setattr(problem, name, values[name])
+    return problem
 
 
 _PLACE = re.compile(r"^(\[[\d:]+\]\s*)?\S*/\S+?:\d+:\s*|^Exception from \S+:\d*:?\s*")

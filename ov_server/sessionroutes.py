@@ -49,14 +49,14 @@ def _digest(body: openai.ChatBody) -> str:
     return hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def resumed(request: Request, body: openai.ChatBody) -> Response | None:
+async def resumed(request: Request, body: openai.ChatBody) -> Response | None:
     """The rest of an answer that the client has begun to read; None for a request of its own."""
     place = _last_event(request)
     if place is None:
         return None
     if not body.stream:
         raise BadRequest("Last-Event-ID needs stream: true.", param="stream")
-    session = request.app.state.sessions.find(_owner(request), place[0])
+    session = await _find(request, place[0])
     if body.session_id not in (None, session.id):
         raise BadRequest("'session_id' and Last-Event-ID name two sessions.", param="session_id")
     if session.asked.digest != _digest(body):
@@ -69,7 +69,7 @@ def resumed(request: Request, body: openai.ChatBody) -> Response | None:
 
 @router.get("/v1/sessions/{name}/events", response_class=Response)
 async def session_events(name: str, request: Request) -> Response:
-    session = _find(request, name)
+    session = await _find(request, name)
     place = _last_event(request)
     if place is not None and place[0] != session.id:
         raise BadRequest(
@@ -81,21 +81,21 @@ async def session_events(name: str, request: Request) -> Response:
 
 @look(router, "/v1/sessions/{name}")
 async def show_session(name: str, request: Request) -> dict[str, Any]:
-    return _find(request, name).status()
+    return (await _find(request, name)).status()
 
 
 @router.delete("/v1/sessions/{name}")
 async def end_session(name: str, request: Request) -> Response:
-    return _cancel(request, name)
+    return await _cancel(request, name)
 
 
 @send(router, "/v1/cancel/{name}")
 async def cancel_session(name: str, request: Request) -> Response:
-    return _cancel(request, name)
+    return await _cancel(request, name)
 
 
-def _cancel(request: Request, name: str) -> Response:
-    session = _find(request, name)
+async def _cancel(request: Request, name: str) -> Response:
+    session = await _find(request, name)
 
     async def cancel() -> dict[str, Any]:
         session.cancel()
@@ -105,8 +105,8 @@ def _cancel(request: Request, name: str) -> Response:
     return Outcome(openai, cancel, request.state.record)
 
 
-def _find(request: Request, name: str) -> Session:
-    return request.app.state.sessions.find(_owner(request), name)
+async def _find(request: Request, name: str) -> Session:
+    return await request.app.state.sessions.find(_owner(request), name)
 
 
 def _owner(request: Request) -> str:
@@ -130,7 +130,7 @@ def _last_event(request: Request) -> tuple[str, int] | None:
 def _read(request: Request, session: Session, start: int) -> Response:
     if start < session.first:
         raise EventsGone(session.first)
-    if start > session.next:
+    if start > session.next and not session.cut:
         raise BadRequest(
             f"The session '{session.id}' has had {session.next} events by now; the last one's "
             f"index is {session.next - 1}.",

@@ -11,7 +11,8 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
+from weakref import WeakValueDictionary
 
 from .cancellation import Cancellation
 from .changes import Changes
@@ -20,12 +21,17 @@ from .core import Done, Event, Finish, Priority, Role, Timings, Usage
 from .errors import (
     AnswerEnded,
     EventsGone,
+    Interrupted,
     Overdue,
     ServerError,
     SessionBusy,
     SessionNotFound,
     Unavailable,
+    retold,
+    told,
 )
+from .journal import Journal
+from .journalfile import Ending, Heading, Kept
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,7 +51,8 @@ class Room(Protocol):
     patience_s: float
     """How long an answer goes on for nobody, where the client chose its name."""
 
-    def grew(self, session: "Session", size: int, /) -> None: ...
+    def started(self, session: "Session", cut: str, /) -> None: ...
+    def grew(self, session: "Session", piece: str, /) -> None: ...
     def ended(self, session: "Session", /) -> None: ...
 
 
@@ -92,6 +99,8 @@ class Session:
         self.first = 0
         """Index of the first piece that is kept."""
         self.size = _OVERHEAD
+        self.cut = False
+        """Its end was lost, and who reads on is told so, wherever it is."""
         self._room = room
         self._pieces: list[str] = []
         self._changes = Changes()
@@ -101,6 +110,21 @@ class Session:
         self._why: ServerError = Unavailable(
             "The server is stopping. Send the request again later."
         )
+
+    @classmethod
+    def recalled(cls, kept: Kept, room: Room) -> "Session":
+        """One that has ended, as the journal has it."""
+        said, how = kept.heading, kept.ending
+        session = cls(Asked(said.id, said.chosen, said.owner, said.digest), said.model, room)
+        session.created, session.tokens = said.created, kept.tokens
+        session._pieces = list(kept.pieces)
+        if how is None:
+            session.cut, session.state, session.error = True, "failed", Interrupted()
+            session._pieces.append(said.cut)
+        else:
+            session.state = cast(State, how.state)
+            session.error = None if how.error is None else retold(how.error)
+        return session
 
     @property
     def id(self) -> str:
@@ -128,6 +152,11 @@ class Session:
         return self.state == "running"
 
     @property
+    def clipped(self) -> bool:
+        """It has ended, and its beginning is no longer here."""
+        return not self.running and self.first > 0
+
+    @property
     def next(self) -> int:
         """Index of the piece that comes next."""
         return self.first + len(self._pieces)
@@ -141,6 +170,7 @@ class Session:
 
     def start(self, show: Show, events: AsyncGenerator[Event], timeout_s: float) -> None:
         """Begins to make the answer; the task owns the events, and with them the lease."""
+        self._room.started(self, show.problem(Interrupted()))
         self._task = asyncio.create_task(self._produce(show, events, timeout_s))
 
     async def _produce(self, show: Show, events: AsyncGenerator[Event], timeout_s: float) -> None:
@@ -182,7 +212,7 @@ class Session:
     def _add(self, piece: str) -> None:
         self._pieces.append(piece)
         self.size += len(piece)
-        self._room.grew(self, len(piece))
+        self._room.grew(self, piece)
         self._changes.tell()
 
     def _fail(self, show: Show, problem: ServerError) -> None:
@@ -269,6 +299,9 @@ class Session:
         """What there is from an index on, with the index of its first, until the answer has ended.
 
         Raises EventsGone for a reader that has fallen behind what is kept."""
+        if self.cut and start >= self.next:
+            yield start, self._pieces[-1:]
+            return
         while True:
             if start < self.first:
                 raise EventsGone(self.first)
@@ -312,13 +345,16 @@ async def _nothing(choices: int) -> AsyncGenerator[Event]:
 class Sessions:
     """All answers that run, and those that have ended and may still be read."""
 
-    def __init__(self, settings: Settings, clock: Clock):
+    def __init__(self, settings: Settings, clock: Clock, journal: Journal | None = None):
         self.clock = clock
+        self._journal = journal
         self.patience_s = settings.cancel_after_disconnect_s
         self._keep_s = settings.session_ttl_s
         self._most = int(settings.sessions_mb * 1e6)
         self._sessions: dict[tuple[str, str], Session] = {}
         self._ended: dict[Session, float] = {}
+        self._recalled: WeakValueDictionary[tuple[str, str], Session] = WeakValueDictionary()
+        """From the journal, as long as somebody reads them."""
         self._size = 0
 
     def begin(self, asked: Asked, model: str) -> Session:
@@ -332,21 +368,43 @@ class Sessions:
                     "with Last-Event-ID, cancel it, or choose another session_id."
                 )
             self._drop(known)
+        self._recalled.pop((asked.owner, asked.id), None)
         session = Session(asked, model, self)
         self._sessions[asked.owner, asked.id] = session
         self._size += session.size
         return session
 
-    def find(self, owner: str, name: str) -> Session:
+    async def find(self, owner: str, name: str) -> Session:
         """Raises SessionNotFound for what is unknown, too old or somebody else's."""
-        self._expire()
-        session = self._sessions.get((owner, name))
+        kept = None
+        if (session := self._known(owner, name)) is None or session.clipped:
+            kept = await self._read_back(owner, name)
+            session = self._known(owner, name)  # it may be another one by now
+        if kept is not None and (session is None or (session.clipped and kept.ending)):
+            session = self._recalled[owner, name] = Session.recalled(kept, self)
         if session is None:
             raise SessionNotFound(name)
         return session
 
-    def grew(self, session: Session, size: int) -> None:
-        self._size += size
+    async def _read_back(self, owner: str, name: str) -> Kept | None:
+        return None if self._journal is None else await self._journal.find(owner, name)
+
+    def _known(self, owner: str, name: str) -> Session | None:
+        self._expire()
+        return self._sessions.get((owner, name)) or self._recalled.get((owner, name))
+
+    def started(self, session: Session, cut: str) -> None:
+        if self._journal is not None:
+            said = session.asked
+            heading = Heading(
+                said.owner, said.id, said.digest, said.chosen, session.model, session.created, cut
+            )
+            self._journal.begun(session, heading)
+
+    def grew(self, session: Session, piece: str) -> None:
+        if self._journal is not None:
+            self._journal.added(session, piece, session.tokens)
+        self._size += len(piece)
         while self._size > self._most and self._ended:
             self._drop(next(iter(self._ended)))
         excess = max(session.size - self._most / _SHARE, self._size - self._most)
@@ -354,16 +412,23 @@ class Sessions:
             self._size -= session.forget(int(excess))
 
     def ended(self, session: Session) -> None:
-        if session.refused and not session.asked.chosen:
-            self._drop(session)  # nobody will ask for it
-        else:
+        kept = session.asked.chosen or not session.refused
+        if kept:
             self._ended[session] = self.clock.time() + self._keep_s
+        else:
+            self._drop(session)  # nobody will ask for it
+        if self._journal is not None:
+            error = None if session.error is None else told(session.error)
+            how = Ending(session.state, error, session.tokens)
+            self._journal.ended(session, how if kept else None)
 
     async def stop(self) -> None:
         """Ends all answers with an error."""
         why = _stopping()
         running = [session.stop(why) for session in self._sessions.values() if session.running]
         await asyncio.gather(*running)
+        if self._journal is not None:
+            await self._journal.close()
 
     def _expire(self) -> None:
         now = self.clock.time()

@@ -126,7 +126,13 @@ class Settings(BaseSettings):
     """Seconds that an answer's events are kept behind its end, for readers that come back."""
 
     sessions_mb: float = Field(64, gt=0)
-    """Size in MB of all events that are kept."""
+    """Size in MB of all events that are kept in memory."""
+
+    sessions_db: Home | None = None
+    """A SQLite file in which answers outlive the server; unset keeps them in memory alone."""
+
+    sessions_db_mb: float = Field(256, gt=0)
+    """Size in MB that this file is pruned to, oldest answers first."""
 
     stop_grace_s: int = Field(20, ge=0)
     """Whole seconds that running answers have to end when the server is told to stop."""

@@ -71,14 +71,27 @@ class KeysView(Protocol):
     error: str | None
 
 
+class JournalView(Protocol):
+    @property
+    def trouble(self) -> str | None: ...
+
+
 class Status:
     """Answers questions about the whole server. It only looks."""
 
-    def __init__(self, registry: RegistryView, models: ModelsView, device: Device, keys: KeysView):
+    def __init__(
+        self,
+        registry: RegistryView,
+        models: ModelsView,
+        device: Device,
+        keys: KeysView,
+        journal: JournalView | None = None,
+    ):
         self._registry = registry
         self._models = models
         self._device = device
         self._keys = keys
+        self._journal = journal
         self._started = time.monotonic()
         self._contexts: dict[str, int] = {}
 
@@ -127,6 +140,8 @@ class Status:
         reasons += [f"OV_API_KEYS: {keys}; the keys that it had stay"] if keys else []
         mistakes = self._registry.state.mistakes
         reasons += [f"registry: {name} is left out: {why}" for name, why in mistakes.items()]
+        if self._journal is not None and (trouble := self._journal.trouble):
+            reasons.append(f"sessions: {trouble}; until then answers are kept in memory alone")
         for name, engine in engines.items():
             if engine.warning and engine.warning != self._device.warning:
                 reasons.append(f"{name}: {engine.warning}")

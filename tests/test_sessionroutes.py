@@ -378,7 +378,7 @@ async def test_the_end_of_the_server_ends_what_nobody_reads(start: Start) -> Non
         await caller.leave()
         sessions = server.app.state.sessions
     assert engine.running == 0
-    assert sessions.find("", "mine").error.code == "unavailable"
+    assert (await soon(sessions.find("", "mine"))).error.code == "unavailable"
 
 
 async def test_calls_in_a_cancelled_stream_are_shown_as_far_as_they_came(server: Server) -> None:

@@ -41,6 +41,8 @@ BAD = [
     ("OV_MAX_BODY_MB", "2000"),
     ("OV_KEEP_ALIVE_S", "0"),
     ("OV_KEEP_ALIVE_S", "60"),
+    ("OV_SESSIONS_DB", "~nobody-here/sessions.db"),
+    ("OV_SESSIONS_DB_MB", "0"),
     ("OV_STOP_GRACE_S", "-1"),
     ("OV_STOP_GRACE_S", "1.5"),
     ("OV_ALLOWED_HOSTS", "*"),
@@ -111,7 +113,9 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch, name: str) 
     assert read_settings() == expected
 
 
-@pytest.mark.parametrize("name", ["registry_path", "model_path", "cache_dir", "model_out"])
+@pytest.mark.parametrize(
+    "name", ["registry_path", "model_path", "cache_dir", "model_out", "sessions_db"]
+)
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"OV_{name.upper()}", "~/somewhere")
     assert getattr(read_settings(), name) == Path.home() / "somewhere"
