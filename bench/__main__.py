@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import crowd, footprint, formats, latency, structured, throughput
+from . import crowd, durable, footprint, formats, latency, structured, throughput
 from .machine import this_machine
 from .quiet import Patience
 from .report import FOLDER, write
@@ -21,6 +21,7 @@ PARTS = {
     "formats": formats.formats,
     "structured": structured.structured,
     "suite": structured.suite,
+    "sessions": durable.sessions,
 }
 
 
