@@ -45,7 +45,7 @@ _REMEDY = {
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Times and sizes that tests make others."""
+    """Times and sizes that only tests make others."""
 
     batch_s: float = 0.1
     """From one transaction to the next, at the least."""
@@ -53,6 +53,8 @@ class Rhythm:
     """How long a file that can't be written is left alone."""
     waiting: int = 16_000_000
     """Characters that may wait to be written."""
+    spare: int = 16 << 20
+    """Bytes of the disk below which the file does not grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Journal:
         self._waiting = 0
         self._urgent = self._closed = False
         self._now = clock.time()
-        self._writer = _Writer(JournalFile(path, size_mb * 1e6, keep_s), size_mb, self._rhythm)
+        file = JournalFile(path, size_mb * 1e6, keep_s, self._rhythm.spare)
+        self._writer = _Writer(file, size_mb, self._rhythm)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -247,20 +250,20 @@ class _Writer:
         if not self._file.is_open and at < self._rest_until:
             return None
         found: list[Kept | None] = []
-        self._attempt(lambda: found.append(self._file.find(name, at)), at)
+        self._attempt(lambda: found.append(self._file.find(name, at)), at, reads=True)
         return found[0] if found else None
 
     def close(self, at: float) -> None:
         self._file.close(at)
 
-    def _attempt(self, work: Callable[[], None], at: float) -> bool:
+    def _attempt(self, work: Callable[[], None], at: float, *, reads: bool = False) -> bool:
         """Whether it was done, perhaps after the file was mended."""
         try:
             try:
                 self._opened(at)
                 work()
             except (sqlite3.Error, Corrupt) as error:
-                self._mend(error)
+                self._mend(error, reads=reads)
                 self._opened(at)
                 work()
         except Exception as error:
@@ -276,7 +279,7 @@ class _Writer:
             self._file.open(at)
             self._torn = True
 
-    def _mend(self, error: Exception) -> None:
+    def _mend(self, error: Exception, *, reads: bool) -> None:
         """Raises the error where nothing can be done about it."""
         code = _code(error)
         if isinstance(error, Corrupt) or code in _CORRUPT:
@@ -286,7 +289,7 @@ class _Writer:
                 "OV_SESSIONS_DB %s is corrupt (%s): it lies at %s now, a new one is begun, and "
                 "older answers can't be read again", self._file.path, error, aside
             )  # fmt: skip
-        elif code in _NO_ROOM and self._file.is_open:
+        elif code in _NO_ROOM and self._file.is_open and not reads:
             self._file.relieve()
         else:
             raise error

@@ -26,6 +26,7 @@ _FULL, _ROOMY = 0.9, 0.8
 _FREE_PAGES = 256
 _FREED_AT_ONCE = 2048
 _WAL_BYTES = 4 << 20
+_FEW_PAGES = 256
 
 _TABLES = f"""
 BEGIN EXCLUSIVE;
@@ -96,11 +97,13 @@ class Kept:
 class JournalFile:
     """What may raise, raises sqlite3.Error, and Corrupt where it reads."""
 
-    def __init__(self, path: Path, size: float, keep_s: float):
-        """`size`: its bound in bytes. `keep_s`: how long sessions stay behind their end."""
+    def __init__(self, path: Path, size: float, keep_s: float, spare: int):
+        """`size`: its bound in bytes. `keep_s`: how long sessions stay behind their end. `spare`:
+        bytes of the disk that the file leaves to others."""
         self.path = path.absolute()
         self._most = max(16, int(size / _PAGE))
         self._keep_s = keep_s
+        self._spare = spare
         self._connection: sqlite3.Connection | None = None
         self._seen: tuple[int, int] | None = None
         self._offset = 0.0
@@ -250,11 +253,15 @@ class JournalFile:
         self._delete("1")
 
     def tidy(self, at: float) -> None:
-        """Removes what is too old, then the oldest until there is room."""
+        """Removes what is too old, then the oldest until there is room in the file, which does not
+        grow while its disk is nearly full: to remove from it then would take room as well."""
         now = at + self._offset
         self._delete("ended <= ?", (now - self._keep_s,))
-        if self._used() > self._most * _FULL:
-            self._prune(self._most * _ROOMY)
+        most = self._most
+        if self._left() < self._spare:
+            most = min(most, max(_FEW_PAGES, self._pragma("page_count")))
+        if self._used() > most * _FULL:
+            self._prune(most * _ROOMY)
         self._db.execute("UPDATE clock SET uptime = ?", (now,))
 
     def shrink(self) -> None:
@@ -284,6 +291,10 @@ class JournalFile:
         rows = f"SELECT row FROM sessions WHERE {which}"
         self._db.execute(f"DELETE FROM events WHERE session IN ({rows})", values)
         self._db.execute(f"DELETE FROM sessions WHERE {which}", values)
+
+    def _left(self) -> int:
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
 
     def _used(self) -> int:
         return self._pragma("page_count") - self._pragma("freelist_count")

@@ -230,6 +230,18 @@ async def test_a_smaller_bound_shrinks_the_file(path: Path) -> None:
     assert size(path) < 1.4e6
 
 
+async def test_the_file_does_not_grow_while_its_disk_is_nearly_full(path: Path) -> None:
+    async with journal(path, size_mb=100, rhythm=Rhythm(spare=1 << 60)) as opened:
+        for i in range(60):
+            write(opened, ["x" * 49_999], heading(str(i)))
+            await found(opened)
+        kept = await names(opened, 60)
+        assert 10 < len(kept) < 20
+        assert kept[-1] == 59
+        assert opened.trouble is None
+    assert size(path) < 1.2e6
+
+
 async def test_the_write_ahead_log_stays_small(path: Path) -> None:
     async with journal(path) as opened:
         key = begin(opened, [])
