@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from fakes import FakeClock, Lines, log_lines, soon
 
-from ov_server.journal import Journal, Rhythm
+from ov_server.journal import Journal
 from ov_server.journalfile import Ending, Heading, Kept
+from ov_server.scribe import Rhythm
 
 pytestmark = pytest.mark.anyio
 
@@ -330,7 +331,7 @@ async def test_what_is_not_the_servers_is_left_alone(
     path.parent.mkdir()
     lay(path)
     before, clock = look(path), FakeClock()
-    with log_lines("ov_server.journal") as lines:
+    with log_lines("ov_server.scribe") as lines:
         async with journal(path, clock) as opened:
             for _ in range(3):
                 write(opened)
@@ -391,7 +392,7 @@ async def test_a_corrupt_file_is_put_aside(path: Path, spoil: Callable[[Path], N
         write(opened, [f"word {i} " * 2000 for i in range(9)])
     spoil(path)
     spoilt = look(path) or b""
-    with log_lines("ov_server.journal") as lines:
+    with log_lines("ov_server.scribe") as lines:
         async with journal(path) as opened:
             assert await found(opened) is None
             write(opened)
@@ -422,7 +423,7 @@ async def test_a_full_disk_is_tried_again(path: Path) -> None:
         write(opened, ["replaced"], heading("replaced"))
         torn = begin(opened, ["one"], heading("torn"))
         await found(opened)
-        with small_files(200_000), log_lines("ov_server.journal") as lines:
+        with small_files(200_000), log_lines("ov_server.scribe") as lines:
             for _ in range(3):
                 write(opened, ["x" * 300_000], heading("large"))
                 write(opened, ["new"], heading("replaced"))

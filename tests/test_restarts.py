@@ -16,6 +16,7 @@ from fakes import soon, until
 from test_sessionroutes import begun, problem_of, resume, said, state, text
 
 from ov_server.errors import EngineFailed
+from ov_server.sessions import Asked
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +125,18 @@ async def test_a_new_answer_takes_the_name(start: Start, database: Path) -> None
         assert await text(server, "/v1/sessions/mine/events") == new
     async with restarted(start, database) as server:
         assert await text(server, "/v1/sessions/mine/events") == new
+
+
+async def test_who_looks_for_an_old_answer_gets_the_new_one(start: Start, database: Path) -> None:
+    async with restarted(start, database) as server:
+        await ask(server, "old")
+    async with restarted(start, database) as server:
+        sessions = server.app.state.sessions
+        looking = asyncio.create_task(sessions.find("", "mine"))
+        await asyncio.wait({looking}, timeout=0)  # the file is asked
+        assert not looking.done()
+        new = sessions.begin(Asked("mine", chosen=True), "a")
+        assert await soon(looking) is new
 
 
 async def test_what_memory_has_dropped_comes_from_the_file(start: Start, database: Path) -> None:
