@@ -334,15 +334,18 @@ async def test_what_is_not_the_servers_is_left_alone(
     with log_lines("ov_server.scribe") as lines:
         async with journal(path, clock) as opened:
             for _ in range(3):
+                clock.advance(30)
                 write(opened)
                 assert await found(opened) is None
-                clock.advance(30)
             assert opened.trouble is not None
             assert str(path) in opened.trouble
             assert why in opened.trouble
             assert warnings(lines) == [f"{opened.trouble}. Answers are kept in memory alone."]
             assert look(path) == before
             move_away(path)
+            write(opened)
+            assert await found(opened) is None  # for half a minute nobody looks
+            clock.advance(30)
             write(opened)
             assert await pieces(opened) == PIECES
             assert opened.trouble is None
@@ -386,7 +389,15 @@ def cut_off(path: Path) -> None:
     os.truncate(path, size(path) // 2)
 
 
-@pytest.mark.parametrize("spoil", [flip, zero_the_middle, scramble_behind_the_first_page, cut_off])
+def lose_an_event(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DELETE FROM events WHERE first = (SELECT max(first) FROM events)")
+        database.commit()
+
+
+@pytest.mark.parametrize(
+    "spoil", [lose_an_event, flip, zero_the_middle, scramble_behind_the_first_page, cut_off]
+)
 async def test_a_corrupt_file_is_put_aside(path: Path, spoil: Callable[[Path], None]) -> None:
     async with journal(path) as opened:
         write(opened, [f"word {i} " * 2000 for i in range(9)])
@@ -419,17 +430,18 @@ def small_files(most: int) -> Generator[None]:
 async def test_a_full_disk_is_tried_again(path: Path) -> None:
     clock = FakeClock()
     async with journal(path, clock) as opened:
-        write(opened, ["old"], heading("old"))
-        write(opened, ["replaced"], heading("replaced"))
+        for i in range(20):
+            write(opened, ["x" * 5000], heading(str(i)))
         torn = begin(opened, ["one"], heading("torn"))
         await found(opened)
-        with small_files(200_000), log_lines("ov_server.scribe") as lines:
+        with small_files(300_000), log_lines("ov_server.scribe") as lines:
             for _ in range(3):
                 write(opened, ["x" * 300_000], heading("large"))
-                write(opened, ["new"], heading("replaced"))
+                write(opened, ["new"], heading("19"))
                 opened.added(torn, "x" * 300_000, 2)
                 assert await pieces(opened, "large") is None
-                assert await pieces(opened, "replaced") is None
+                assert await pieces(opened, "19") is None
+                assert await pieces(opened, "18") == ["x" * 5000]  # read all the same
             assert "disk is full" in str(opened.trouble)
             assert len(warnings(lines)) == 1
         clock.advance(30)
@@ -438,9 +450,20 @@ async def test_a_full_disk_is_tried_again(path: Path) -> None:
         write(opened)
         assert await pieces(opened) == PIECES
         assert opened.trouble is None
-        assert await pieces(opened, "replaced") is None
+        assert await pieces(opened, "19") is None
         kept = await found(opened, "torn")
         assert kept is None or (kept.pieces, kept.ending) == (("one",), None)
+
+
+async def test_a_full_file_makes_room_for_all_that_came_together(path: Path) -> None:
+    async with journal(path, size_mb=0.4, rhythm=Rhythm(batch_s=3600)) as opened:
+        for i in range(9):
+            write(opened, ["x" * 40_000], heading(str(i)))
+            await found(opened)
+        for i in range(3):
+            write(opened, ["x" * 48_000], heading(f"new {i}"))
+        assert [await pieces(opened, f"new {i}") for i in range(3)] == [["x" * 48_000]] * 3
+        assert opened.trouble is None
 
 
 async def test_a_full_file_makes_room_or_rests(path: Path) -> None:
@@ -481,15 +504,18 @@ def held(path: Path) -> Generator[subprocess.Popen[bytes]]:
 async def test_a_file_that_somebody_else_has_open_is_told_and_tried_again(path: Path) -> None:
     async with journal(path) as opened:
         write(opened, ["old"], heading("old"))
+        write(opened, ["old"], heading("replaced"))
     clock = FakeClock()
     with held(path) as other:
         async with journal(path, clock) as opened:
-            write(opened)
+            write(opened, said=heading("replaced"))
             assert await found(opened) is None
             assert "another program has it open" in str(opened.trouble)
             other.communicate()
             clock.advance(30)
+            assert await found(opened, "replaced") is None
             write(opened)
+            assert await found(opened, "replaced") is None
             assert await pieces(opened) == PIECES
             assert await pieces(opened, "old") == ["old"]
             assert opened.trouble is None

@@ -139,6 +139,19 @@ async def test_who_looks_for_an_old_answer_gets_the_new_one(start: Start, databa
         assert await soon(looking) is new
 
 
+async def test_who_still_reads_an_old_answer_does_not_bring_it_back(
+    start: Start, database: Path
+) -> None:
+    async with restarted(start, database) as server:
+        await ask(server, "old")
+    async with restarted(start, database, sessions_mb=0.04) as server:
+        old = await soon(server.app.state.sessions.find("", "mine"))
+        new = await ask(server, "new")
+        await ask(server, *["word " * 50] * 200, session_id="long")  # takes its place in memory
+        assert await text(server, "/v1/sessions/mine/events") == new
+        assert old.next == new.count("\n\n")
+
+
 async def test_what_memory_has_dropped_comes_from_the_file(start: Start, database: Path) -> None:
     async with restarted(start, database, sessions_mb=0.04) as server:
         first = await ask(server, *["a word " * 5] * 9)
