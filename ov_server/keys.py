@@ -6,11 +6,12 @@ import hmac
 import logging
 import os
 import re
-import stat
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+
+from . import plainfile
 
 log = logging.getLogger(__name__)
 
@@ -125,17 +126,11 @@ def _distinct(keys: list[Key], places: list[str]) -> tuple[Key, ...]:
 
 def _read(path: Path) -> tuple[str, os.stat_result]:
     """The text and what the same open file says of itself. Raises OSError and ValueError."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would never end
-    with open(file, "rb") as opened:
-        facts = os.fstat(file)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError("it is no file")
-        if facts.st_size > _LARGEST:
-            raise ValueError("it is too large for a file of keys")
-        try:
-            return opened.read(_LARGEST).decode("utf-8-sig"), facts
-        except UnicodeDecodeError:
-            raise ValueError("it is not UTF-8") from None
+    data, facts = plainfile.read(path, _LARGEST)
+    try:
+        return data.decode("utf-8-sig"), facts
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
 
 
 class Keys:

@@ -4,6 +4,7 @@ import errno
 import logging
 from pathlib import Path
 
+from . import plainfile
 from .entries import Place, RegistryState, changes, parse_registry
 
 log = logging.getLogger(__name__)
@@ -14,6 +15,8 @@ _REMEDY = {
     errno.EINVAL: "put a file there",
 }
 _EMPTY = b'{"version":1,"models":{}}'
+_LARGEST = 16_000_000
+"""Bytes; it is parsed on the event loop."""
 
 
 def keep_within(folder: Path) -> Place:
@@ -56,7 +59,7 @@ class RegistryFile:
         """Reads the file, and parses it when it says something else."""
         self._signature = self._sign()
         try:
-            text = self._read_bytes() if self._signature else _EMPTY
+            text = plainfile.read(self.path, _LARGEST)[0] if self._signature else _EMPTY
             if text == self._text:
                 return
             state = parse_registry(text, self.path.parent, self._place)
@@ -67,11 +70,6 @@ class RegistryFile:
             self._keep(f"it is not a registry ({error}); mend its text")
         else:
             self._take(text, state)
-
-    def _read_bytes(self) -> bytes:
-        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
-            raise OSError(errno.EINVAL, "it is no file")  # a FIFO would never end
-        return self.path.read_bytes()
 
     def _sign(self) -> tuple[int, ...] | None:
         try:

@@ -23,7 +23,7 @@ def of(path: Path, *models: str, **more: Any) -> Registry:
 
 
 def counted(path: Path) -> tuple[Path, Counter[str]]:
-    """The path, and how often it is looked at and read."""
+    """The path, and how often it is looked at and used at all: to be looked at or to be read."""
     calls: Counter[str] = Counter()
 
     class Counted(PosixPath):
@@ -31,9 +31,9 @@ def counted(path: Path) -> tuple[Path, Counter[str]]:
             calls["stat"] += 1
             return super().stat(**options)
 
-        def read_bytes(self) -> bytes:
-            calls["read"] += 1
-            return super().read_bytes()
+        def __fspath__(self) -> str:
+            calls["use"] += 1
+            return super().__fspath__()
 
     return Counted(path), calls
 
@@ -159,6 +159,23 @@ def test_a_folder_in_its_place_takes_nothing_away(tmp_path: Path) -> None:
     assert "can't be read" in registry.error
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "no text", "too much text"])
+def test_whatever_lies_there_no_descriptor_is_left_open(tmp_path: Path, kind: str) -> None:
+    registry = of(tmp_path, "a")
+    registry.path.unlink()
+    if kind == "a folder":
+        registry.path.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(registry.path)
+    else:
+        registry.path.write_bytes(b"\xff" if kind == "no text" else b" " * 16_000_001)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(50):
+        assert names(registry) == ["a"]
+    assert registry.error
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_file_broken_from_the_start_is_an_error_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "registry.json").write_text("{")
     registry = Registry(tmp_path / "registry.json")
@@ -233,7 +250,7 @@ def test_a_hit_among_200_entries_is_one_stat_and_no_parse(tmp_path: Path) -> Non
     calls.clear()
     for i in range(200):
         assert registry.find(f"m{i}").name == f"m{i}"
-    assert calls == {"stat": 200}
+    assert calls == {"stat": 200, "use": 200}
     assert registry.state is state
 
 
@@ -245,7 +262,7 @@ def test_a_change_is_one_parse(tmp_path: Path) -> None:
     calls.clear()
     for _ in range(5):
         assert registry.find("a").path.name == "z"
-    assert calls["read"] == 1
+    assert calls["use"] - calls["stat"] == 1
 
 
 def test_a_touch_without_a_change_keeps_the_state(tmp_path: Path) -> None:
