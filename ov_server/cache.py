@@ -1,11 +1,12 @@
 """The cache folder: entries that are made whole or not at all, pruned by last use."""
 
+import fcntl
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import LoadFailed
@@ -13,28 +14,76 @@ from .modelfiles import tree_size
 
 log = logging.getLogger(__name__)
 
+_KINDS = ("gguf", "tiny", "kernels", "verdicts")
 
-def folder(path: Path, make: Callable[[Path], None]) -> Path:
-    """The folder at `path`; when it is not there, `make` fills it under another name first.
 
-    Raises LoadFailed when the cache can't be written; what `make` raises goes through.
+def folder(path: Path, make: Callable[[Path], None], size: int) -> Path:
+    """The folder at `path`; when it is not there, `make` fills it under another name first, with
+    some `size` bytes.
+
+    Raises LoadFailed when the cache can't be written or has no room; what `make` raises goes
+    through elsewhere.
     """
     if not path.is_dir():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=path.name, suffix=".part", dir=path.parent))
-        except OSError as error:
-            raise LoadFailed(
-                f"The cache folder can't be written ({error.strerror}): set OV_CACHE_DIR to a "
-                "folder that can."
-            ) from error
-        try:
-            make(part)
-            _publish(part, path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with _part(path) as part:
+            try:
+                make(part)
+                _publish(part, path)
+            except Exception as error:
+                if (why := _refusal(part, size)) is None:
+                    raise
+                raise LoadFailed(
+                    f"The cache folder takes no more ({why}): make room on its disk, or set "
+                    "OV_CACHE_DIR to a folder on another one."
+                ) from error
     os.utime(path)
     return path
+
+
+@contextmanager
+def _part(path: Path) -> Generator[Path]:
+    """A folder beside it that is held as long as it is filled, and then is gone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=path.name, suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise LoadFailed(
+            f"The cache folder can't be written ({error.strerror}): set OV_CACHE_DIR to a "
+            "folder that can."
+        ) from error
+    try:
+        with _held(part):
+            yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _held(part: Path) -> Generator[bool]:
+    """Locks a folder, unless somebody else has; whether it did."""
+    folder = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _locked(folder)
+    finally:
+        os.close(folder)
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # also where the file system has no locks
+        return False
+    return True
+
+
+def _refusal(part: Path, size: int) -> str | None:
+    """Why so many bytes can't be written: what fails without room says many things, or nothing."""
+    try:
+        with (part / "room").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _publish(part: Path, path: Path) -> None:
@@ -43,6 +92,12 @@ def _publish(part: Path, path: Path) -> None:
     except OSError:
         if not path.is_dir():  # not another process that was faster
             raise
+
+
+def _sweep(part: Path) -> None:
+    with suppress(OSError), _held(part) as ours:
+        if ours:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def read(path: Path) -> str | None:
@@ -74,19 +129,21 @@ def write(path: Path, text: str) -> None:
 
 
 def prune(root: Path, limit_gb: float, keep: Path) -> None:
-    """Removes the entries used longest ago, but `keep`, until the folder is within the limit."""
-    entries = [
-        entry
-        for kind in ("gguf", "tiny", "kernels", "verdicts")
-        for entry in (root / kind).glob("*")
-    ]
-    entries = [entry for entry in entries if entry != keep and entry.suffix != ".part"]
-    sizes = {entry: tree_size(entry) or entry.stat().st_size for entry in entries}
-    total = sum(sizes.values()) + tree_size(keep)
-    for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
+    """Removes the entries used longest ago, but `keep`, until the folder is within the limit, and
+    what was being made when its process was killed."""
+    for part in root.glob("*/*.part"):
+        _sweep(part)
+    used: list[tuple[float, int, Path]] = []
+    for entry in (entry for kind in _KINDS for entry in (root / kind).glob("*")):
+        if entry != keep and entry.suffix != ".part":
+            with suppress(OSError):  # another process may prune as well
+                facts = entry.stat()
+                used.append((facts.st_mtime, tree_size(entry) or facts.st_size, entry))
+    total = sum(size for _, size, _ in used) + tree_size(keep)
+    for _, size, entry in sorted(used):
         if total <= limit_gb * 1e9:
             return
-        total -= sizes[entry]
+        total -= size
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
         else:

@@ -35,7 +35,7 @@ def openvino_folder(
         return files.path
     wanted = cancellation or Cancellation()
     kept = kept_at(files, cache_dir)
-    return cache.folder(kept, lambda folder: _convert_gguf(files, folder, wanted))
+    return cache.folder(kept, lambda folder: _convert_gguf(files, folder, wanted), files.size)
 
 
 def kept_at(files: ModelFiles, cache_dir: Path) -> Path:

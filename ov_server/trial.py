@@ -48,6 +48,8 @@ _KEPT_MB = 400
 """What the runtime keeps of grammars, some 10 MB of each, after which the pipeline is made anew."""
 _TOKENS = 24
 """Tokens that are drawn from each grammar: one may compile, and be slow to follow."""
+_TINY = 20_000_000
+"""Bytes that the tiny model and another one's tokenizer take on disk, at least."""
 _STEP_S = 0.05
 """CPU seconds that a token may take: all answers of a model would wait so long for each."""
 
@@ -113,7 +115,7 @@ class _Tiny:
 
     def __init__(self, like: Path, folder: Path):
         """`folder` is written, unless it is there: a model with the tokens of the one at `like`."""
-        self._folder = cache.folder(folder, lambda new: _write_tiny(new, like))
+        self._folder = cache.folder(folder, lambda new: _write_tiny(new, like), _TINY)
         self._pipeline: Pipeline | None = self._made()
         self._number = 0
         self._kept = 0

@@ -231,8 +231,8 @@ class _Asker:
         if refusal is not None:
             self._end(child)
             raise EngineFailed(
-                f"Grammars can't be tried with this model: {refusal}. Leave tools and formats "
-                "out, or convert the model again."
+                f"Grammars can't be tried with this model: {refusal}. Mend that (a model can be "
+                "converted again), or leave tools and formats out."
             )
         return child
 
