@@ -68,7 +68,7 @@ def launch(app: FastAPI, stuck_s: float = _STUCK_S) -> None:
         manager.tell("READY=1", f"STATUS={_loaded(app)}")
         heart.start()
 
-    server = _Server(config, started, manager)
+    server = _Server(config, started, manager, lambda: app.state.sessions.running)
     server.run(sockets=[listener])
 
 
@@ -76,8 +76,16 @@ class _Server(uvicorn.Server):
     """Wakes once a second, for the Date header, where uvicorn wakes ten times to see whether it
     has been told to stop: an idle machine stays cool. Stops at once when it is told."""
 
-    def __init__(self, config: uvicorn.Config, began: Callable[[], None], manager: Supervisor):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        began: Callable[[], None],
+        manager: Supervisor,
+        working: Callable[[], bool],
+    ):
+        """`working`: whether answers run, also such that nobody reads."""
         super().__init__(config)
+        self._working = working
         self._began = began
         self._manager = manager
         self._told = asyncio.Event()
@@ -98,11 +106,17 @@ class _Server(uvicorn.Server):
         grace_s = self.config.timeout_graceful_shutdown or 0
         limit = f"EXTEND_TIMEOUT_USEC={(grace_s + _CLOSING_S) * 1_000_000}"
         self._manager.tell("STOPPING=1", "STATUS=stopping", limit)
-        if self.server_state.tasks:
+        if self.server_state.tasks or self._working():
             _say(f"Answers in work have {grace_s} s to end; Ctrl-C again stops at once.")
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn leaves it out then
             await self.lifespan.shutdown()
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Within the grace time. An answer may be in the making that nobody reads at the moment."""
+        await super()._wait_tasks_to_complete()
+        while self._working() and not self.force_exit:
+            await asyncio.sleep(0.1)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

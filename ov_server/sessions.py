@@ -357,6 +357,11 @@ class Sessions:
         """From the journal, as long as somebody reads them."""
         self._size = 0
 
+    @property
+    def running(self) -> bool:
+        """Whether any answer is in the making."""
+        return any(session.running for session in self._sessions.values())
+
     def begin(self, asked: Asked, model: str) -> Session:
         """A new session. Raises SessionBusy while another one of that name runs."""
         self._expire()
