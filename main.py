@@ -172,7 +172,7 @@ class Models(Inventory):
         try:
             files = inspect(entry.path)
         except LoadFailed:
-            if slot is not None and slot.engine:
+            if slot is not None and slot.engine and not slot.failed:
                 return slot  # in memory, whatever became of its files
             raise
         key = key_of(entry, files, self._settings)

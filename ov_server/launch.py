@@ -115,7 +115,7 @@ class _Server(uvicorn.Server):
     async def _wait_tasks_to_complete(self) -> None:
         """Within the grace time. An answer may be in the making that nobody reads at the moment."""
         await super()._wait_tasks_to_complete()
-        while self._working() and not self.force_exit:
+        while self._working() and not self.force_exit:  # noqa: ASYNC110  (as uvicorn waits)
             await asyncio.sleep(0.1)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,6 +209,16 @@ def test_a_key_is_gone_at_once_however_coarse_the_files_clock_is(tmp_path: Path)
         written(path, f"ann {shown}\n")
         assert who(keys, shown) == "ann"
         assert who(keys, f"key-of-ann-{number - 1:06}") is None
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_change_is_seen_whatever_the_clock_says(tmp_path: Path, years: int) -> None:
+    path = tmp_path / "keys"
+    keys = Keys(str(path))
+    for name, key in (("ann", ANN), ("bob", BOB), ("ann", ANN)):
+        written(path, f"{name} {key}\n")
+        os.utime(path, (at := time.time() + years * 365 * 86400, at))
+        assert who(keys, key) == name
 
 
 @pytest.mark.parametrize("trouble", ["gone", "empty", "a mistake", "a folder", "no folder", "FIFO"])

@@ -374,6 +374,29 @@ async def test_a_failed_engine_is_loaded_anew_by_the_next_request(tmp_path: Path
     await happens(broken.closed)
 
 
+async def test_a_failed_engine_does_not_outlive_its_files(tmp_path: Path) -> None:
+    house = House(tmp_path, "a")
+    broken = await house.pass_by("a")
+    broken.failed = True
+    (tmp_path / "a" / "openvino_model.xml").unlink()
+    with pytest.raises(LoadFailed, match=r"openvino_model\.xml"):
+        await house.visit("a").engine()
+    put(tmp_path / "a" / "openvino_model.xml", "<net/>")
+    assert await house.pass_by("a") is not broken
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+async def test_files_of_a_clock_that_was_wrong_are_taken_at_once(
+    tmp_path: Path, years: int
+) -> None:
+    house = House(tmp_path, "a")
+    engine = await house.pass_by("a")
+    put(tmp_path / "a" / "openvino_model.bin", "another one", age_s=years * 365 * 86400)
+    another = await house.pass_by("a")
+    assert another is not engine
+    assert await house.pass_by("a") is another
+
+
 # Idle models.
 
 
