@@ -36,7 +36,7 @@ from ov_server.metrics import Figures, Recorder
 from ov_server.modelfiles import EMBEDDED_NAME, ModelFiles, embedded_model, glance, inspect
 from ov_server.places import Guest, Places
 from ov_server.registryfile import RegistryFile
-from ov_server.routes import look, routes, send
+from ov_server.routes import answers, look, resumable, routes, send
 from ov_server.sessions import Session, Sessions
 from ov_server.settings import Settings, misspelt, read_settings
 from ov_server.slots import Inventory, Loader, Slot, idle_s, key_of, load, size_of
@@ -358,7 +358,13 @@ async def show_model(name: str, request: Request) -> dict[str, Any]:
     return await asyncio.to_thread(request.app.state.status.card, access.find_model(request, name))
 
 
-@send(router, "/v1/chat/completions", "/chat/completions")
+@send(
+    router,
+    "/v1/chat/completions",
+    "/chat/completions",
+    **answers(event_stream="With stream: true, the answer's chunks."),
+    **resumable(names=True),
+)
 async def chat(body: openai.ChatBody, request: Request) -> Response:
     if (rest := await sessionroutes.resumed(request, body)) is not None:
         return rest

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from . import openai
 from .access import find_model
 from .entries import Entry
-from .routes import routes, send
+from .routes import answers, routes, send
 from .wire import Outcome
 
 router = routes()
@@ -35,19 +35,19 @@ class NamingBody(BaseModel):
     model: str = Field(min_length=1)
 
 
-@send(router, "/v1/models/{name:path}/load", "/models/{name:path}/load")
+@send(router, "/v1/models/{name:path}/load", "/models/{name:path}/load", **answers())
 async def load_model(name: str, request: Request) -> Response:
     entry = find_model(request, name)
     return Outcome(openai, lambda: _load(request, entry), request.state.record)
 
 
-@send(router, "/v1/models/{name:path}/unload", "/models/{name:path}/unload")
+@send(router, "/v1/models/{name:path}/unload", "/models/{name:path}/unload", **answers())
 async def unload_model(name: str, request: Request) -> Response:
     entry = find_model(request, name)
     return Outcome(openai, lambda: _unload(request, entry), request.state.record)
 
 
-@send(router, "/v1/models/{name:path}/pin", "/models/{name:path}/pin")
+@send(router, "/v1/models/{name:path}/pin", "/models/{name:path}/pin", **answers())
 async def pin_model(name: str, request: Request, body: PinBody | None = None) -> Response:
     entry = find_model(request, name)
     if body is None or body.pinned:
@@ -55,13 +55,13 @@ async def pin_model(name: str, request: Request, body: PinBody | None = None) ->
     return Outcome(openai, lambda: _release(request, entry), request.state.record)
 
 
-@send(router, "/models/load", "/v1/models/load")
+@send(router, "/models/load", "/v1/models/load", **answers())
 async def load_as_llama_server(body: NamingBody, request: Request) -> Response:
     entry = find_model(request, body.model)
     return Outcome(openai, lambda: _success(_load(request, entry)), request.state.record)
 
 
-@send(router, "/models/unload", "/v1/models/unload")
+@send(router, "/models/unload", "/v1/models/unload", **answers())
 async def unload_as_llama_server(body: NamingBody, request: Request) -> Response:
     entry = find_model(request, body.model)
     return Outcome(openai, lambda: _success(_unload(request, entry)), request.state.record)

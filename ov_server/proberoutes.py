@@ -2,7 +2,7 @@
 
 from fastapi import Request, Response
 
-from .routes import look, routes
+from .routes import answers, look, routes
 
 router = routes()
 
@@ -12,6 +12,11 @@ async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@look(router, "/metrics")
+@look(
+    router,
+    "/metrics",
+    response_class=Response,
+    **answers(json=False, plain="Prometheus' text format."),
+)
 async def metrics(request: Request) -> Response:
     return Response(request.app.state.figures.text(), media_type="text/plain; version=0.0.4")

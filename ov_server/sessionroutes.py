@@ -9,7 +9,7 @@ from fastapi import Request, Response
 
 from . import openai
 from .errors import BadRequest, EventsGone, SessionBusy
-from .routes import look, routes, send
+from .routes import answers, look, resumable, routes, send
 from .sessions import Asked, Session
 from .wire import Outcome, Stream
 
@@ -67,7 +67,12 @@ async def resumed(request: Request, body: openai.ChatBody) -> Response | None:
     return _read(request, session, place[1] + 1)
 
 
-@router.get("/v1/sessions/{name}/events", response_class=Response)
+@router.get(
+    "/v1/sessions/{name}/events",
+    response_class=Response,
+    **answers(json=False, event_stream="The answer's chunks, or the whole of it as one."),
+    **resumable(),
+)
 async def session_events(name: str, request: Request) -> Response:
     session = await _find(request, name)
     place = _last_event(request)
@@ -84,12 +89,12 @@ async def show_session(name: str, request: Request) -> dict[str, Any]:
     return (await _find(request, name)).status()
 
 
-@router.delete("/v1/sessions/{name}")
+@router.delete("/v1/sessions/{name}", **answers())
 async def end_session(name: str, request: Request) -> Response:
     return await _cancel(request, name)
 
 
-@send(router, "/v1/cancel/{name}")
+@send(router, "/v1/cancel/{name}", **answers())
 async def cancel_session(name: str, request: Request) -> Response:
     return await _cancel(request, name)
 

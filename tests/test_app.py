@@ -977,7 +977,20 @@ async def test_probes_load_nothing_and_answer_head_too(server: Server, path: str
 
 async def test_the_schema_of_the_api_is_served(server: Server) -> None:
     paths = (await server.http.get("/openapi.json")).json()["paths"]
-    assert "/v1/chat/completions" in paths
+    chat = paths["/v1/chat/completions"]["post"]
+    assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    read_by_hand = {(p["name"], p["in"]) for p in chat["parameters"]}
+    assert read_by_hand == {
+        ("Last-Event-ID", "header"),
+        ("last_event_id", "query"),
+        ("X-Session-Id", "header"),
+    }
+    for path in paths.values():
+        for route in path.values():
+            shape = route["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert shape == {"$ref": "#/components/schemas/ErrorBody"}
+            kinds = route["responses"]["200"]["content"].values()
+            assert all("type" in kind["schema"] for kind in kinds)
 
 
 # Start and end.

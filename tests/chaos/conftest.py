@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,10 @@ def server(tmp_path: Path, cache: Path, converted: Path) -> Iterator[ProcessServ
     with process_server(tmp_path / "server", cache) as server:
         assert server.post(asking("Hello", max_tokens=1)).status_code == 200
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The figures that tests have recorded."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

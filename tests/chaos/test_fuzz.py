@@ -1,0 +1,223 @@
+"""Nonsense of all kinds: whatever is asked, the answer is one that is described, and nothing is
+left of it."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from schemathesis import GenerationMode
+from schemathesis.checks import load_all_checks
+from sockets import listening
+
+from ov_server.connections import Connection
+
+from . import nonsense
+from .conftest import SHORT, Scale
+from .local import HANGS_S, Local
+from .verdict import Law
+
+
+def fuzz(
+    scale: Scale, examples: int, made: SearchStrategy[Any], test: Callable[[Any], None]
+) -> int:
+    """Tries a test with so many made-up values: the same each time in the short part, others each
+    time in all of it. Returns how many were tried."""
+    tried = 0
+
+    def one(value: Any) -> None:
+        nonlocal tried
+        tried += 1
+        test(value)
+
+    settings(
+        max_examples=examples,
+        derandomize=scale == SHORT,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+    )(given(made)(one))()
+    return tried
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Local]:
+    with Local(tmp_path, log_level="ERROR", sessions_mb=2) as local:
+        yield local
+
+
+@pytest.fixture
+def law(tmp_path: Path) -> Law:
+    return Law((str(tmp_path),))
+
+
+def test_made_up_bodies_get_an_answer_that_is_described(
+    local: Local, law: Law, scale: Scale, record_property: Callable[[str, object], None]
+) -> None:
+    ends: Counter[int] = Counter()
+
+    def ask(request: nonsense.Request) -> None:
+        answer = local.ask("POST", request.target, request.headers, request.body)
+        ends[answer.status] += 1
+        law.judge("POST", answer)
+        assert local.complaints.heard == []
+
+    tried = fuzz(scale, scale.bodies, nonsense.REQUESTS, ask)
+    assert tried >= scale.bodies
+    assert ends[200] > tried / 20, "some are sense"
+    record_property("bodies tried, lost: 0", f"{tried} ({dict(ends)})")
+    local.check_rest()
+    body = nonsense.written({"model": "a", **nonsense.VALID[0]})
+    answer = local.ask("POST", b"/v1/chat/completions", [nonsense.JSON], body)
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Hello, world"
+    local.check_rest()
+
+
+# The API's own description.
+
+_SECRET = "a-key-of-32-characters-and-more-xx"
+_KNOWN = {"name": "a"}, {"name": "s1"}
+"""What a path may name: a model, and a session."""
+
+
+def cases(operation: Any) -> SearchStrategy[Any]:
+    """Requests that fit the description, and some that don't; half of them for what is there."""
+
+    @st.composite
+    def known(draw: st.DrawFn, made: SearchStrategy[Any]) -> Any:
+        case = draw(made)
+        if isinstance(case.body, dict) and draw(st.booleans()):
+            case.body["model"] = "a"
+        return case
+
+    named = any(parameter.name == "name" for parameter in operation.path_parameters)
+    ways: list[dict[str, Any]] = [{}]
+    ways += [{"path_parameters": names} for names in _KNOWN] if named else []
+    return known(
+        st.one_of(*(operation.as_strategy(mode, **way) for mode in GenerationMode for way in ways))
+    )
+
+
+def send(local: Local, case: Any, headers: dict[str, str], law: Law) -> Any:
+    """The answer to a case as its library wants it, when it is one that may be."""
+    sent = requests.Request(**case.as_transport_kwargs("http://test")).prepare()
+    sent.headers.update(headers)
+    url = urlsplit(sent.url or "")
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
+    raw = [
+        (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
+        for name, value in sent.headers.items()
+        if name.lower() not in ("content-length", "host")
+    ]
+    target = f"{url.path}?{url.query}".encode()
+    answer = local.ask(sent.method or "", target, raw, body)
+    law.judge(sent.method or "", answer)
+    return schemathesis.Response(
+        status_code=answer.status,
+        headers={name: [value] for name, value in answer.headers.items()},
+        content=answer.body,
+        request=sent,
+        elapsed=0.0,
+        verify=False,
+    )
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_the_description_of_the_api_is_true(
+    tmp_path: Path,
+    law: Law,
+    scale: Scale,
+    keyed: bool,
+    record_property: Callable[[str, object], None],
+) -> None:
+    checks = load_all_checks() or schemathesis.checks
+    true = [
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+        checks.not_a_server_error,
+        checks.negative_data_rejection,
+    ]
+    more = {"api_keys": f"house={_SECRET}"} if keyed else {}
+    with Local(tmp_path, log_level="ERROR", **more) as local:
+        key = [("authorization", f"Bearer {_SECRET}")] if keyed else []
+        description = local.ask("GET", b"/openapi.json", [(n.encode(), v.encode()) for n, v in key])
+        schema = schemathesis.openapi.from_dict(json.loads(description.body))
+        tried = 0
+        for found in schema.get_all_operations():
+            operation = found.ok()
+
+            def ask(case: Any) -> None:
+                response = send(local, case, dict(key), law)
+                case.validate_response(response, checks=true)
+                assert local.complaints.heard == []
+
+            tried += fuzz(scale, max(5, scale.bodies // 80), cases(operation), ask)
+        local.check_rest()
+    record_property(f"requests by the description, keys {keyed}, lost: 0", tried)
+
+
+# Connections.
+
+
+class Quick(Connection):
+    """Ends what does not come in parts of a second."""
+
+    head_s = 0.2
+    linger_s = 0.05
+
+    def __init__(self, *args: Any, **more: Any):
+        super().__init__(*args, **more)
+        self.timeout_keep_alive = 0.05
+
+
+async def hear(port: int, pieces: list[bytes]) -> bytes | None:
+    """What is said to a client until the connection ends, or None: it still waits for a body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.wait_for(writer.drain(), HANGS_S)
+        return await asyncio.wait_for(reader.read(), 1)
+    except TimeoutError:
+        return None
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+def test_what_is_no_http_ends_its_connection_at_the_most(
+    local: Local, scale: Scale, record_property: Callable[[str, object], None]
+) -> None:
+    ends: Counter[str] = Counter()
+
+    async def talk(all_pieces: list[list[bytes]]) -> list[bytes | None]:
+        async with listening(Quick, local.app) as port:
+            return await asyncio.gather(*(hear(port, pieces) for pieces in all_pieces))
+
+    def say(all_pieces: list[list[bytes]]) -> None:
+        for said in local.run(talk(all_pieces)):
+            statuses = [
+                int(code) for code in re.findall(rb"^HTTP/1\.1 (\d{3}) ", said or b"", re.M)
+            ]
+            assert all(status < 500 for status in statuses), said
+            assert not said or said.startswith(b"HTTP/1.1 "), said
+            ends[str(statuses[0]) if statuses else "waits" if said is None else "closed"] += 1
+        local.check_rest()
+
+    batches = st.lists(nonsense.streams(), min_size=20, max_size=20)
+    fuzz(scale, scale.bodies // 40, batches, say)
+    assert ends["200"]
+    record_property("connections tried, lost: 0", f"{ends.total()} ({dict(ends)})")
