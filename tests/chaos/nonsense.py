@@ -236,10 +236,12 @@ def _kin(value: Any) -> st.SearchStrategy[Any]:
 def mutants(draw: st.DrawFn, model: str = "a", **always: Any) -> dict[str, Any]:
     """A valid body to which something has been done, up to three times."""
     body: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(VALID)))
-    for _ in range(draw(st.integers(1, 3))):
-        if not body:
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
+        places = _places(body)
+        finer = [place for place in places if place[1] not in ("messages", 0, "role", "type")]
+        if not finer:
             break
-        holder, key = draw(st.sampled_from(_places(body)))
+        holder, key = draw(st.sampled_from(finer if draw(st.integers(0, 3)) else places))
         junk = copy.deepcopy(draw(_JUNK))
         match draw(
             st.sampled_from(["swap", "swap", "swap", "drop", "add", "twice", "wrap", "more"])
@@ -262,6 +264,104 @@ def mutants(draw: st.DrawFn, model: str = "a", **always: Any) -> dict[str, Any]:
                 body |= copy.deepcopy(draw(st.sampled_from(VALID)))
     named = {"model": model} if draw(st.integers(0, 19)) else {"model": draw(_JUNK)}
     return named | body | always
+
+
+_PATTERNS = st.one_of(
+    st.text("ab01[](){}*+?|\\^$.-,:=!<dwsbpDSu", max_size=16),
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "a",
+                    "[a-z]",
+                    "[^a]",
+                    "\\d+",
+                    "(ab|c)",
+                    "{2,5}",
+                    "{0,300}",
+                    "*",
+                    "+?",
+                    "(?:",
+                    ")",
+                ),
+                *(
+                    "|",
+                    "(?=a)",
+                    "\\b",
+                    "^",
+                    "$",
+                    ".",
+                    "\\p{L}",
+                    "\\u00e9",
+                    "é",
+                    "[\\s\\S]",
+                    "(?i)",
+                    "\\1",
+                ),
+            ]
+        ),
+        max_size=6,
+    ).map("".join),
+)
+_RULES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "root ::= ",
+                "a ::= ",
+                '"x" ',
+                "[a-c] ",
+                "[^\\n]",
+                "a ",
+                "root ",
+                "| ",
+                "( ",
+                ") ",
+                "* ",
+                "+ ",
+            ),
+            *(
+                "{2,9} ",
+                "{,3} ",
+                "{99999} ",
+                "\n",
+                "# no\n",
+                '"\\x00" ',
+                '"\\u00e9\\"" ',
+                ". ",
+                '""',
+                "<think>",
+            ),
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@st.composite
+def held(draw: st.DrawFn, model: str, **always: Any) -> dict[str, Any]:
+    """A body whose answer is to be held to something odd."""
+    schema = draw(_SCHEMAS)
+    function = {"name": draw(st.sampled_from(["f", "g.h", "a" * 128])), "parameters": schema}
+    strict = draw(st.sampled_from([None, False, True]))
+    named = {"name": "n", "schema": schema, "strict": strict}
+    form: dict[str, Any] = draw(
+        st.one_of(
+            st.just({"response_format": {"type": "json_schema", "json_schema": named}}),
+            st.builds(
+                lambda choice: {
+                    "tools": [{"type": "function", "function": {**function, "strict": strict}}],
+                    "tool_choice": choice,
+                },
+                st.sampled_from(["auto", "required"]),
+            ),
+            _PATTERNS.map(lambda pattern: {"guided_regex": pattern}),
+            _PATTERNS.map(lambda pattern: {"guided_json": {"type": "string", "pattern": pattern}}),
+            _RULES.map(lambda rules: {"grammar": f"root ::= {rules}"}),
+            st.lists(_TEXTS, min_size=1, max_size=3).map(lambda texts: {"guided_choice": texts}),
+        )
+    )
+    return {"model": model, "messages": _SAY, "stream": draw(st.booleans())} | form | always
 
 
 def written(body: Any, *, ascii_only: bool = True) -> bytes:
@@ -312,7 +412,7 @@ _QUERIES = st.sampled_from(
 def near(draw: st.DrawFn) -> Request:
     """A mutant, with the headers that it should have, and now and then with others."""
     body = written(draw(mutants()), ascii_only=draw(st.booleans()))
-    more = draw(st.lists(_HEADERS, max_size=2)) if draw(st.integers(0, 2)) == 0 else []
+    more = draw(st.lists(_HEADERS, max_size=2)) if draw(st.integers(0, 3)) == 0 else []
     return Request(body, (JSON, *more), b"/v1/chat/completions" + draw(_QUERIES))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
@@ -21,10 +21,14 @@ from schemathesis.checks import load_all_checks
 from sockets import listening
 
 from ov_server.connections import Connection
+from tests.model.clients import asking
+from tests.model.servers import MODEL, ProcessServer
+from tests.model.waiting import BOUND_S
 
 from . import nonsense
 from .conftest import SHORT, Scale
 from .local import HANGS_S, Local
+from .swarm import Answer, ask
 from .verdict import Law
 
 
@@ -70,7 +74,7 @@ def test_made_up_bodies_get_an_answer_that_is_described(
     def ask(request: nonsense.Request) -> None:
         answer = local.ask("POST", request.target, request.headers, request.body)
         ends[answer.status] += 1
-        law.judge("POST", answer)
+        law.judge("POST", answer, request.body)
         assert local.complaints.heard == []
 
     tried = fuzz(scale, scale.bodies, nonsense.REQUESTS, ask)
@@ -166,6 +170,42 @@ def test_the_description_of_the_api_is_true(
             tried += fuzz(scale, max(5, scale.bodies // 80), cases(operation), ask)
         local.check_rest()
     record_property(f"requests by the description, keys {keyed}, lost: 0", tried)
+
+
+# The real engine.
+
+_UNWRITABLE = re.compile("[\U00040000-\U000bffff\x04\x06\x13\x14\x16\x1d]|\\\\u00(0[46]|1[346d])")
+"""Characters for whose bytes the embedded model has no token: an answer can't be held to them."""
+
+
+def test_the_real_engine_survives_what_it_is_asked(
+    server: ProcessServer,
+    tmp_path: Path,
+    scale: Scale,
+    record_property: Callable[[str, object], None],
+) -> None:
+    law, ends = Law((str(tmp_path),)), Counter[str]()
+    worker = server.worker().pid
+
+    async def ask_all(bodies: list[dict[str, Any]]) -> list[Answer]:
+        all_of_them = asyncio.gather(*(ask(server.port, body) for body in bodies))
+        return await asyncio.wait_for(all_of_them, BOUND_S)
+
+    def try_all(bodies: list[dict[str, Any]]) -> None:
+        assume(not _UNWRITABLE.search(json.dumps(bodies, ensure_ascii=False)))
+        for body, answer in zip(bodies, asyncio.run(ask_all(bodies)), strict=True):
+            law.judge("POST", answer, nonsense.written(body))
+            ends[answer.outcome if answer.data or answer.status != 200 else "whole"] += 1
+
+    short = {"model": MODEL, "max_tokens": 6, "max_completion_tokens": None, "timeout": 60}
+    made = st.one_of(nonsense.held(**short), nonsense.mutants(**short))
+    fuzz(scale, scale.bodies // 100, st.lists(made, min_size=4, max_size=4), try_all)
+    record_property("bodies for the real engine, lost: 0", f"{ends.total()} ({dict(ends)})")
+    server.wait_until_idle()
+    assert server.gauge("ov_engine_rebuilds") == 0
+    assert server.worker().pid == worker
+    assert "Traceback" not in server.log
+    assert server.post(asking("Hello", max_tokens=1)).status_code == 200
 
 
 # Connections.

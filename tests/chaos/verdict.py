@@ -35,12 +35,12 @@ class Law:
         }
         return frozenset({pair for pair in codes if pair[0] < 500} | self.faults)
 
-    def judge(self, method: str, answer: Answer) -> None:
-        """AssertionError, which shows the answer, for one that may not be."""
+    def judge(self, method: str, answer: Answer, asked: bytes = b"") -> None:
+        """AssertionError, which shows question and answer, for one that may not be."""
         try:
             self._judge(method, answer)
         except (AssertionError, ValueError, KeyError, TypeError) as error:
-            raise AssertionError(f"{error}: {answer}") from error
+            raise AssertionError(f"{error}: {asked[:2000]!r} gets {answer}") from error
 
     def _judge(self, method: str, answer: Answer) -> None:
         text = answer.body.decode()
