@@ -29,6 +29,8 @@ _STREAM_HEADERS = {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
+_BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
+"""Line breaks to Python's clients that read lines of text (httpx, requests), though to no other."""
 _KEEP_ALIVE = b": keep-alive\n\n"
 _STALLED_S = 60
 
@@ -93,7 +95,7 @@ class Attended(Response, ABC):
         if not self._started:
             await error_response(self._dialect, problem)(scope, receive, send)
             return
-        body = f"data: {_json(self._dialect.error(problem))}\n\n".encode()
+        body = f"data: {_line(_json(self._dialect.error(problem)))}\n\n".encode()
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -238,7 +240,13 @@ def respond(
 def _framed(session: str, index: int, pieces: list[str]) -> bytes:
     """Pieces as server-sent events (html.spec.whatwg.org, 9.2), numbered from `index`."""
     numbered = enumerate(pieces, index)
-    return "".join(f"id: {session}:{i}\ndata: {piece}\n\n" for i, piece in numbered).encode()
+    events = (f"id: {session}:{i}\ndata: {_line(piece)}\n\n" for i, piece in numbered)
+    return "".join(events).encode()
+
+
+def _line(json: str) -> str:
+    """The same JSON, as one line to whoever reads it."""
+    return json if json.isascii() else json.translate(_BREAKS)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -993,6 +993,17 @@ async def test_the_schema_of_the_api_is_served(server: Server) -> None:
             assert all("type" in kind["schema"] for kind in kinds)
 
 
+async def test_an_event_is_one_line_also_to_clients_that_break_lines_at_more(
+    server: Server,
+) -> None:
+    engine = await server.engine()
+    engine.enqueue("one\u2028line\u2029and\x85no more")
+    lines = (await server.chat(stream=True)).text.splitlines()
+    assert all(line.startswith(("id: ", "data: ")) for line in lines if line)
+    said = [json.loads(line[6:]) for line in lines if '"content":"one' in line]
+    assert said[0]["choices"][0]["delta"]["content"] == "one\u2028line\u2029and\x85no more"
+
+
 # Start and end.
 
 
