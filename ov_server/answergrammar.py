@@ -30,6 +30,7 @@ from .grammars.grammar import (
     reached,
     repeat,
     sequence,
+    spoken,
     weight,
 )
 from .grammars.patterns import PatternError, matching, parse
@@ -119,8 +120,9 @@ class Refused(ValueError):
         self.lasting = lasting
 
 
-def make(demand: Demand) -> Made:
-    """The grammar of a demand. Raises Refused, with what to do."""
+def make(demand: Demand, mute: frozenset[int] = frozenset()) -> Made:
+    """The grammar of a demand, without texts that hold a `mute` byte: the model has no token for
+    it. Raises Refused, with what to do."""
     rules: dict[str, Node] = {}
     unenforced: list[str] = []
     kinds: dict[str, Mapping[str, frozenset[str]]] = {}
@@ -144,10 +146,14 @@ def make(demand: Demand) -> Made:
         rules[START] = choice(*thinking, *options)
         begins += [START, ANSWER]
     turns = {rule(n) for n in range(len(demand.tools)) for rule in (headed_of, rest_of, last_of)}
+    begins += [name for name in rules if name in turns]
     try:
-        grammar = prepared(rules, [*begins, *(name for name in rules if name in turns)])
+        if mute:
+            rules = {name: spoken(node, mute) for name, node in rules.items()}
+        grammar = prepared(rules, begins)
     except ValueError:
-        raise Refused("No text can fit it. Change it.", demand.param) from None
+        said = ", or the model has no tokens for what does" if mute else ""
+        raise Refused(f"No text can fit it{said}. Change it.", demand.param) from None
     return Made(grammar, rest_of(0) in rules, tuple(unenforced), kinds=kinds)
 
 

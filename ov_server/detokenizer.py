@@ -109,6 +109,14 @@ def partial_tokens(vocabulary: Mapping[bytes, int]) -> frozenset[int]:
     return frozenset(token for piece, token in vocabulary.items() if not _is_text(piece))
 
 
+def mute_bytes(vocabulary: Mapping[bytes, int]) -> frozenset[int]:
+    """The bytes that no token holds, of those that vocabularies do leave out: control characters,
+    and the first bytes of rare characters."""
+    held = set(b"".join(vocabulary))
+    held |= {int(piece[3:5], 16) for piece in vocabulary if _BYTE.fullmatch(piece)}
+    return frozenset({*range(0x20), *range(0xC2, 0xF5)} - {*b"\t\n\r"} - held)
+
+
 def _is_text(piece: bytes) -> bool:
     if _BYTE.fullmatch(piece):
         return False

@@ -32,7 +32,7 @@ from .core import (
     Timings,
     Usage,
 )
-from .detokenizer import Detokenizer, partial_tokens, visible
+from .detokenizer import Detokenizer, mute_bytes, partial_tokens, visible
 from .entries import CHAT_TASKS, Entry
 from .errors import BadRequest, ContextTooLong, EngineFailed, LoadFailed, ServerError, said
 from .jobs import Call, Job, Ticket
@@ -184,10 +184,11 @@ class TextEngine:
         self._template = ChatTemplate(
             renderer, renderer.source, entry.tool_format, entry.reasoning_markers
         )
-        self._trials = Trials(path, settings.cache_dir / "tiny" / files.stamp)
         self._checks: set[asyncio.Task[None]] = set()
         self._misfits = 0
         vocabulary = self._tokenizer.get_vocab()
+        tiny = settings.cache_dir / "tiny" / files.stamp
+        self._trials = Trials(path, tiny, mute_bytes(vocabulary))
         shown = visible(self._tokenizer.decode, vocabulary, self._template.markers)
         self._detokenizer = Detokenizer(shown, partial_tokens(vocabulary))
         self._batch = Batch(

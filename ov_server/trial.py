@@ -58,7 +58,7 @@ def serve(channel: Channel) -> None:
     """Answers questions one by one until the other side hangs up."""
     start: Start = channel.receive()
     try:
-        tiny = _Tiny(start.model, start.tiny) if start.model and start.tiny else None
+        tiny = _Tiny(start.model, start.tiny, start.mute) if start.model and start.tiny else None
     except Exception as error:
         channel.send(said(error))
         return
@@ -92,7 +92,7 @@ def _answer(tiny: "_Tiny | None", question: Question) -> Any:
     match question:
         case Demand():
             assert tiny is not None
-            made = make(question)
+            made = make(question, tiny.mute)
             return replace(made, cost=_cost(tiny, made, question))
         case Complete():
             return Network(question.hold.rooted()).rest(question.text)
@@ -113,8 +113,10 @@ def _cost(tiny: "_Tiny", made: Made, demand: Demand) -> Cost:
 class _Tiny:
     """The tiny model's pipeline. A grammar that fails costs it, and it is made anew."""
 
-    def __init__(self, like: Path, folder: Path):
-        """`folder` is written, unless it is there: a model with the tokens of the one at `like`."""
+    def __init__(self, like: Path, folder: Path, mute: frozenset[int]):
+        """`folder` is written, unless it is there: a model with the tokens of the one at `like`.
+        `mute`: bytes that none of them holds."""
+        self.mute = mute
         self._folder = cache.folder(folder, lambda new: _write_tiny(new, like), _TINY)
         self._pipeline: Pipeline | None = self._made()
         self._number = 0

@@ -42,6 +42,8 @@ class Start:
 
     model: Path | None = None
     tiny: Path | None = None
+    mute: frozenset[int] = frozenset()
+    """Bytes that no token of the model holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ _TOO_LONG = (
 class Trials:
     """Asks the processes, which start with the first question. Methods are the event loop's."""
 
-    def __init__(self, model: Path, tiny: Path):
-        self._makers = _Asker(Start(model, tiny), _MAKERS)
+    def __init__(self, model: Path, tiny: Path, mute: frozenset[int] = frozenset()):
+        self._makers = _Asker(Start(model, tiny, mute), _MAKERS)
         self._completers = _Asker(Start())
         self._checkers = _Asker(Start())
         self._checking = 0

@@ -47,6 +47,26 @@ def answer(kind: Any, value: Any, **more: Any) -> Made:
     return make(Demand(answer=AnswerFormat(kind, value, **more)))
 
 
+def test_texts_for_which_the_model_has_no_tokens_are_left_out() -> None:
+    def made(kind: Any, value: Any) -> Network:
+        mute = frozenset({0x04, 0xF1, 0xF2})
+        return held(make(Demand(answer=AnswerFormat(kind, value)), mute), START)
+
+    some = made("choice", ("a\U00040000", "b"))
+    assert accepts(some, "b")
+    assert not accepts(some, "a\U00040000")
+    assert accepts(made("regex", "x(\\x04|y)?"), "xy")
+    assert accepts(made("json_schema", {"type": "string", "maxLength": 3}), '"a"')
+    assert accepts(made("regex", "[\U00040000-\U000c0000]"), "\U000c0000")
+    for kind, value in (
+        ("choice", ("\U00040000",)),
+        ("regex", "a[\x04\U00040000-\U000bffff]"),
+        ("grammar", 'root ::= "\\x04" root | [\U00040000]'),
+    ):
+        with pytest.raises(Refused, match="no tokens"):
+            made(kind, value)
+
+
 # Calls.
 
 

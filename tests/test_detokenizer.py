@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ov_server.detokenizer import Detokenizer, Window, partial_tokens, visible
+from ov_server.detokenizer import Detokenizer, Window, mute_bytes, partial_tokens, visible
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -225,3 +225,12 @@ def test_a_tokenizer_that_shows_all_markers_decodes_as_before() -> None:
         return ["<tool_call>" for _ in batch]
 
     assert visible(decode, {b"<tool_call>": 5}, ["<tool_call>"]) is decode
+
+
+def test_bytes_that_no_token_holds_are_told() -> None:
+    rest = {bytes([byte]): byte for byte in (*range(0x20), *range(0xC2, 0xF5))}
+    spelt = {b"<0xF1>": 300, b"a\x04": 301}
+    left_out = (b"\xf1", b"\xf3", b"\x04", b"\x05", b"\n")
+    some = {piece: number for piece, number in rest.items() if piece not in left_out}
+    assert mute_bytes(rest) == frozenset()
+    assert mute_bytes(some | spelt) == {0xF3, 0x05}

@@ -141,6 +141,34 @@ def _gives(node: Node, known: set[str]) -> bool:
     return True
 
 
+def spoken(node: Node, mute: frozenset[int]) -> Node:
+    """The node without the texts for which a model has no tokens: those that hold one of the `mute`
+    bytes in UTF-8. Classes keep such characters where there are others to choose from."""
+    match node:
+        case Literal(text):
+            return node if mute.isdisjoint(text.encode()) else NOTHING
+        case Characters(ranges):
+            return node if any(_speaks(*pair, mute) for pair in ranges) else NOTHING
+        case Sequence(parts):
+            return sequence(*(spoken(part, mute) for part in parts))
+        case Choice(options):
+            return choice(*(spoken(option, mute) for option in options))
+        case Repeat(inner, least, most):
+            return repeat(spoken(inner, mute), least, most)
+    return node
+
+
+def _speaks(first: int, last: int, mute: frozenset[int]) -> bool:
+    """Looks at one character of each first byte."""
+    while first <= last:
+        if mute.isdisjoint(chr(first).encode("utf-8", "surrogatepass")[:1]):
+            return True
+        block = 1 if first < 0x80 else 0x40 if first < 0x800 else 0x1000
+        block = block if first < 0x10000 else 0x40000
+        first += block - first % block
+    return False
+
+
 def pruned(grammar: Grammar) -> Grammar | None:
     """Without what can't lead to a text, and without what `root` does not need; None when no text
     fits at all."""

@@ -218,3 +218,12 @@ def test_without_tools_to_call_no_call_is_written_into_the_text(server: ProcessS
         assert "<tool_" not in choice["message"]["content"]
         assert "tool_calls" not in choice["message"]
         assert read_stream(server, body | more).text == choice["message"]["content"]
+
+
+def test_what_the_model_has_no_tokens_for_is_refused_or_left_out(server: ProcessServer) -> None:
+    """Its vocabulary lacks the byte that begins U+40000; at such a place it would say anything."""
+    alone = server.post(asking(QUESTION, guided_choice=["\U00040000"], max_tokens=8))
+    assert alone.status_code == 400
+    assert alone.json()["error"]["code"] == "invalid_schema"
+    [choice] = choices(server, [asking(QUESTION, guided_choice=["a\U00040000", "b"], max_tokens=8)])
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("b", "stop")
