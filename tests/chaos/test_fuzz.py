@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
@@ -174,9 +174,6 @@ def test_the_description_of_the_api_is_true(
 
 # The real engine.
 
-_UNWRITABLE = re.compile("[\U00040000-\U000bffff\x04\x06\x13\x14\x16\x1d]|\\\\u00(0[46]|1[346d])")
-"""Characters for whose bytes the embedded model has no token: an answer can't be held to them."""
-
 
 def test_the_real_engine_survives_what_it_is_asked(
     server: ProcessServer,
@@ -192,7 +189,6 @@ def test_the_real_engine_survives_what_it_is_asked(
         return await asyncio.wait_for(all_of_them, BOUND_S)
 
     def try_all(bodies: list[dict[str, Any]]) -> None:
-        assume(not _UNWRITABLE.search(json.dumps(bodies, ensure_ascii=False)))
         for body, answer in zip(bodies, asyncio.run(ask_all(bodies)), strict=True):
             law.judge("POST", answer, nonsense.written(body))
             ends[answer.outcome if answer.data or answer.status != 200 else "whole"] += 1
