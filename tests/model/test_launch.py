@@ -82,9 +82,12 @@ def test_the_log_tells_the_settings_the_load_and_each_request(server: ProcessSer
 
 
 def test_a_second_start_uses_the_converted_model_and_sigterm_ends_it_well(
-    server: ProcessServer, cache: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with process_server(tmp_path, cache) as second:
+    cache = tmp_path / "cache"
+    with process_server(tmp_path / "first", cache) as first:
+        assert first.post(asking("Hello", max_tokens=1)).status_code == 200
+    with process_server(tmp_path / "second", cache) as second:
         body, text = alphabet(0, 60)
         middle = Event()
 
@@ -100,7 +103,7 @@ def test_a_second_start_uses_the_converted_model_and_sigterm_ends_it_well(
     assert answer.text == text, "an answer in work was cut off"
     answer.check(max_tokens=60)
     assert "Traceback" not in second.log
-    assert len(server.log_lines("into an OpenVINO model")) == 1
+    assert len(first.log_lines("into an OpenVINO model")) == 1
     assert second.log_lines("into an OpenVINO model") == []
 
 
