@@ -136,9 +136,9 @@ def _read(request: Request, session: Session, start: int) -> Response:
     if start < session.first:
         raise EventsGone(session.first)
     if start > session.next and not session.cut:
+        last = f"the last one has the index {session.next - 1}" if session.next else "none so far"
         raise BadRequest(
-            f"The session '{session.id}' has had {session.next} events by now; the last one's "
-            f"index is {session.next - 1}.",
+            f"The session '{session.id}' has had no event of that index: {last}.",
             param="last_event_id",
         )
     record = request.state.record
