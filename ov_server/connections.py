@@ -6,7 +6,11 @@ import asyncio
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 _IDLE_S = 60
 """A silent connection is asked after so many seconds whether its client is still there."""
@@ -32,6 +36,8 @@ class Connection(HttpToolsProtocol):
     _stalled: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str] | None = None
     _refused = False
+    _answering: RequestResponseCycle | None = None
+    """The request that is being answered: `cycle` is the last one that came, perhaps behind it."""
     _heads = 0
     _in_body = False
     _pending = 0
@@ -46,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = _cancelled(self._deadline)
         self._stalled = _cancelled(self._stalled)
         self._unset_keepalive_if_required()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -65,6 +72,16 @@ class Connection(HttpToolsProtocol):
     def _between_requests(self) -> bool:
         """Nothing is being answered: the next head has to come, or the rest of an old body."""
         return self.cycle is None or self.cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _leave(self) -> None:
+        """Tells the answer that nobody hears it any more: what it says would be an error."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     # The parser's callbacks.
 
@@ -124,6 +141,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = _cancelled(self._deadline)
         self._unset_keepalive_if_required()
         if not self._between_requests:  # its answer is on the way; this one can't go in between
+            self._leave()
             self.transport.close()
             return
         body = said.encode("ascii", "replace")

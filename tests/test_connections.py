@@ -133,6 +133,20 @@ async def test_an_endless_head_behind_a_running_request_ends_the_connection() ->
 
 
 @pytest.mark.anyio
+async def test_nonsense_behind_a_second_request_ends_the_answer_to_the_first() -> None:
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await _left(receive)
+        await hello(scope, receive, send)
+        heard_nothing.set()
+
+    heard_nothing = asyncio.Event()
+    async with listening(Patient, late) as port, client(port) as pushy:
+        pushy.send(GET + GET + b"\0")
+        assert await pushy.answer() == ""
+        await soon(heard_nothing.wait())
+
+
+@pytest.mark.anyio
 async def test_what_a_refused_client_goes_on_sending_does_not_keep_it_from_the_answer() -> None:
     async with listening(Patient, hello) as port, client(port) as wordy:
         wordy.send(b"GET /" + b"a" * 10_000_000)
