@@ -147,13 +147,13 @@ def make(demand: Demand, mute: frozenset[int] = frozenset()) -> Made:
         begins += [START, ANSWER]
     turns = {rule(n) for n in range(len(demand.tools)) for rule in (headed_of, rest_of, last_of)}
     begins += [name for name in rules if name in turns]
+    said = {name: spoken(node, mute) for name, node in rules.items()} if mute else rules
     try:
-        if mute:
-            rules = {name: spoken(node, mute) for name, node in rules.items()}
-        grammar = prepared(rules, begins)
-    except ValueError:
-        said = ", or the model has no tokens for what does" if mute else ""
-        raise Refused(f"No text can fit it{said}. Change it.", demand.param) from None
+        grammar = prepared(said, begins)
+    except ValueError as error:
+        fits = str(error) in productive(rules)
+        reason = "The model has no tokens for what fits it" if fits else "No text can fit it"
+        raise Refused(f"{reason}. Change it.", demand.param) from None
     return Made(grammar, rest_of(0) in rules, tuple(unenforced), kinds=kinds)
 
 
