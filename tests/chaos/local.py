@@ -54,10 +54,15 @@ class Complaints(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.heard: list[str] = []
+        self._heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(logging.Formatter().format(record))
+        self._heard.append(logging.Formatter().format(record))
+
+    def check(self) -> None:
+        """That nothing was heard since it was asked last."""
+        heard, self._heard = self._heard, []
+        assert not heard, heard
 
 
 class Local:
@@ -141,7 +146,7 @@ class Local:
     def check_rest(self) -> None:
         """That nothing is left of all that was asked: no answer in work, no lease, no task, no
         error in the log."""
-        assert self.complaints.heard == []
+        self.complaints.check()
         self.run(settled())
         sessions = self.app.state.sessions
         assert not [s for s in sessions._sessions.values() if s.running]

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,8 +16,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from schemathesis import GenerationMode
+from schemathesis import GenerationMode, checks
 from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
 from sockets import listening
 
 from ov_server.connections import Connection
@@ -25,7 +26,7 @@ from tests.model.clients import asking
 from tests.model.servers import MODEL, ProcessServer
 from tests.model.waiting import BOUND_S
 
-from . import nonsense
+from . import babble, nonsense
 from .conftest import SHORT, Scale
 from .local import HANGS_S, Local
 from .swarm import Answer, ask
@@ -75,7 +76,7 @@ def test_made_up_bodies_get_an_answer_that_is_described(
         answer = local.ask("POST", request.target, request.headers, request.body)
         ends[answer.status] += 1
         law.judge("POST", answer, request.body)
-        assert local.complaints.heard == []
+        local.complaints.check()
 
     tried = fuzz(scale, scale.bodies, nonsense.REQUESTS, ask)
     assert tried >= scale.bodies
@@ -91,42 +92,60 @@ def test_made_up_bodies_get_an_answer_that_is_described(
 # The API's own description.
 
 _SECRET = "a-key-of-32-characters-and-more-xx"
-_KNOWN = {"name": "a"}, {"name": "s1"}
-"""What a path may name: a model, and a session."""
 
 
-def cases(operation: Any) -> SearchStrategy[Any]:
+def cases(operation: Any, model: str) -> SearchStrategy[Any]:
     """Requests that fit the description, and some that don't; half of them for what is there."""
 
     @st.composite
     def known(draw: st.DrawFn, made: SearchStrategy[Any]) -> Any:
         case = draw(made)
         if isinstance(case.body, dict) and draw(st.booleans()):
-            case.body["model"] = "a"
+            case.body["model"] = model
         return case
 
     named = any(parameter.name == "name" for parameter in operation.path_parameters)
-    ways: list[dict[str, Any]] = [{}]
-    ways += [{"path_parameters": names} for names in _KNOWN] if named else []
+    there = [{"path_parameters": {"name": name}} for name in (model, "s1")] if named else []
+    ways: list[dict[str, Any]] = [{}, *there]
     return known(
         st.one_of(*(operation.as_strategy(mode, **way) for mode in GenerationMode for way in ways))
     )
 
 
-def send(local: Local, case: Any, headers: dict[str, str], law: Law) -> Any:
-    """The answer to a case as its library wants it, when it is one that may be."""
+def operations(description: bytes) -> Iterator[Any]:
+    for found in schemathesis.openapi.from_dict(json.loads(description)).get_all_operations():
+        assert isinstance(found, Ok)
+        yield found.ok()
+
+
+def check(case: Any, response: schemathesis.Response, law: Law) -> None:
+    """That an answer is one that may be, and as it is described."""
+    headers = {name: values[0] for name, values in response.headers.items()}
+    law.judge(case.method, Answer(response.status_code, headers, response.content))
+    load_all_checks()
+    true = [
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+        checks.not_a_server_error,
+        checks.negative_data_rejection,
+    ]
+    case.validate_response(response, checks=true)
+
+
+def send(local: Local, case: Any, headers: dict[str, str]) -> schemathesis.Response:
+    """The answer to a case as its library wants it."""
     sent = requests.Request(**case.as_transport_kwargs("http://test")).prepare()
     sent.headers.update(headers)
     url = urlsplit(sent.url or "")
-    body = sent.body.encode() if isinstance(sent.body, str) else cast(bytes, sent.body or b"")
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
+    assert isinstance(body, bytes)
     raw = [
         (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
         for name, value in sent.headers.items()
         if name.lower() not in ("content-length", "host")
     ]
-    target = f"{url.path}?{url.query}".encode()
-    answer = local.ask(sent.method or "", target, raw, body)
-    law.judge(sent.method or "", answer)
+    answer = local.ask(sent.method or "", f"{url.path}?{url.query}".encode(), raw, body)
     return schemathesis.Response(
         status_code=answer.status,
         headers={name: [value] for name, value in answer.headers.items()},
@@ -145,37 +164,48 @@ def test_the_description_of_the_api_is_true(
     keyed: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
-    checks = load_all_checks() or schemathesis.checks
-    true = [
-        checks.status_code_conformance,
-        checks.content_type_conformance,
-        checks.response_schema_conformance,
-        checks.not_a_server_error,
-        checks.negative_data_rejection,
-    ]
     more = {"api_keys": f"house={_SECRET}"} if keyed else {}
+    key = {"authorization": f"Bearer {_SECRET}"} if keyed else {}
+    ends: Counter[int] = Counter()
     with Local(tmp_path, log_level="ERROR", **more) as local:
-        key = [("authorization", f"Bearer {_SECRET}")] if keyed else []
-        description = local.ask("GET", b"/openapi.json", [(n.encode(), v.encode()) for n, v in key])
-        schema = schemathesis.openapi.from_dict(json.loads(description.body))
-        tried = 0
-        for found in schema.get_all_operations():
-            operation = cast(Any, found).ok()
 
-            def ask(case: Any) -> None:
-                response = send(local, case, dict(key), law)
-                case.validate_response(response, checks=true)
-                assert local.complaints.heard == []
+        def ask(case: Any) -> None:
+            response = send(local, case, key)
+            ends[response.status_code] += 1
+            check(case, response, law)
+            if keyed:
+                assert send(local, case, {}).status_code in (
+                    200 if case.path == "/health" else 401,
+                )
+            local.complaints.check()
 
-            tried += fuzz(scale, max(5, scale.bodies // 80), cases(operation), ask)
+        raw = [(name.encode(), value.encode()) for name, value in key.items()]
+        for operation in operations(local.ask("GET", b"/openapi.json", raw).body):
+            most = scale.bodies // (8 if operation.body else 80)
+            fuzz(scale, most, cases(operation, "a"), ask)
         local.check_rest()
-    record_property(f"requests by the description, keys {keyed}, lost: 0", tried)
+    assert ends[200]
+    figures = f"{ends.total()} ({dict(ends)})"
+    record_property(f"requests by the description, keys {keyed}, lost: 0", figures)
 
 
 # The real engine.
 
 
-def test_the_real_engine_survives_what_it_is_asked(
+def visit(server: ProcessServer, scale: Scale, law: Law) -> int:
+    """Requests by the description; how many."""
+
+    def ask(case: Any) -> None:
+        if isinstance(case.body, dict) and "messages" in case.body:
+            case.body |= {"max_tokens": 3, "max_completion_tokens": None, "timeout": 60}
+        check(case, case.call(base_url=server.url, timeout=BOUND_S), law)
+
+    most = scale.bodies // 400
+    described = operations(server.get("/openapi.json").content)
+    return sum(fuzz(scale, most, cases(operation, MODEL), ask) for operation in described)
+
+
+def test_the_real_server_survives_what_it_is_asked(
     server: ProcessServer,
     tmp_path: Path,
     scale: Scale,
@@ -195,13 +225,14 @@ def test_the_real_engine_survives_what_it_is_asked(
 
     short = {"model": MODEL, "max_tokens": 6, "max_completion_tokens": None, "timeout": 60}
     made = st.one_of(nonsense.held(**short), nonsense.mutants(**short))
-    fuzz(scale, scale.bodies // 100, st.lists(made, min_size=4, max_size=4), try_all)
-    record_property("bodies for the real engine, lost: 0", f"{ends.total()} ({dict(ends)})")
-    server.wait_until_idle()
-    assert server.gauge("ov_engine_rebuilds") == 0
+    fuzz(scale, scale.bodies // 40, st.lists(made, min_size=4, max_size=4), try_all)
     assert server.worker().pid == worker
-    assert "Traceback" not in server.log
+    assert server.gauge("ov_engine_rebuilds") == 0
+    record_property("bodies for the real engine, lost: 0", f"{ends.total()} ({dict(ends)})")
+    record_property("requests for the real server, lost: 0", visit(server, scale, law))
     assert server.post(asking("Hello", max_tokens=1)).status_code == 200
+    server.wait_until_idle()
+    assert "Traceback" not in server.log
 
 
 # Connections.
@@ -253,7 +284,7 @@ def test_what_is_no_http_ends_its_connection_at_the_most(
             ends[str(statuses[0]) if statuses else "waits" if said is None else "closed"] += 1
         local.check_rest()
 
-    batches = st.lists(nonsense.streams(), min_size=20, max_size=20)
+    batches = st.lists(babble.streams(), min_size=20, max_size=20)
     fuzz(scale, scale.bodies // 40, batches, say)
     assert ends["200"]
     record_property("connections tried, lost: 0", f"{ends.total()} ({dict(ends)})")
