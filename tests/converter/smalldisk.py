@@ -25,12 +25,12 @@ class SmallDisk:
     prefix: tuple[str, ...]
     mounted: bool
 
-    def fill(self) -> None:
-        """But for 8 MB."""
+    def fill(self, left: int = _LEFT) -> None:
+        """But for so many bytes."""
         if self.mounted:
             disk = os.statvfs(self.seen)
             with (self.seen / "filler").open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - _LEFT)
+                os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
 
 
 @contextmanager

@@ -101,12 +101,20 @@ class Server:
 class ProcessServer(Server):
     """A server that a person started. Its output goes to files, so that no pipe fills up."""
 
-    def __init__(self, arguments: Sequence[str], env: dict[str, str], port: int, folder: Path):
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: dict[str, str],
+        port: int,
+        folder: Path,
+        before: Sequence[str] = (),
+    ):
+        """`before`: a command that runs the one behind it."""
         self.port = port
         self.registry = Path(env["OV_REGISTRY_PATH"])
         self._folder = folder
         with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
-            command = [sys.executable, *arguments]
+            command = [*before, sys.executable, *arguments]
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
 
     @property
@@ -160,6 +168,7 @@ def process_server(
     registry: Path | None = None,
     start: Sequence[str] = ("main.py",),
     ready: Callable[[ProcessServer], bool] = ProcessServer.ready,
+    before: Sequence[str] = (),
     **settings: object,
 ) -> Generator[ProcessServer]:
     """`python main.py` on CPU; without a registry the embedded model answers."""
@@ -173,7 +182,7 @@ def process_server(
         OV_REGISTRY_PATH=registry or folder / "registry.json",
         **settings,
     )
-    server = ProcessServer(start, env, port, folder)
+    server = ProcessServer(start, env, port, folder, before)
     try:
         until(lambda: ready(server), "a server that answers")
         yield server
