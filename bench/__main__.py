@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import crowd, durable, footprint, formats, latency, structured, throughput
+from . import chaos, crowd, durable, footprint, formats, latency, structured, throughput
 from .machine import this_machine
 from .quiet import Patience
 from .report import FOLDER, write
@@ -16,6 +16,7 @@ PARTS = {
     "arrivals": latency.arrivals,
     "fairness": latency.fairness,
     "crowd": crowd.crowd,
+    "chaos": chaos.chaos,
     "idle": footprint.idle,
     "start": footprint.start,
     "formats": formats.formats,
