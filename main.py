@@ -22,7 +22,7 @@ from ov_server import (
     proberoutes,
     sessionroutes,
 )
-from ov_server.changes import Changes
+from ov_server.changes import Changes, Precedence
 from ov_server.clock import Clock
 from ov_server.core import ChatRequest, Engine, Event
 from ov_server.entries import Entry, RegistryState, entry_of
@@ -124,10 +124,10 @@ class Models(Inventory):
         self._places = Places(each, settings.max_requests, self._clock)
         self._turn = asyncio.Lock()
         self._changes = Changes()
+        self._precedence = Precedence(self._clock, self._changes)
         self._pins: dict[str, bool] = {}
         self._broken: dict[str, tuple[object, str]] = {}
         self._swept = registry.state
-        self._crowded = False
         self._stopping = False
 
     @asynccontextmanager
@@ -150,8 +150,8 @@ class Models(Inventory):
             if self._stopping:
                 raise Unavailable("The server is stopping. Send the request again later.")
             slot = self._current(self._registry.find(name))
-            if self._crowded and slot.engine and not self.pinned(slot.entry):
-                await self._changes.next()  # a model waits for room: nobody overtakes it
+            if self._precedence.holds and slot.engine and not self.pinned(slot.entry):
+                await self._changes.next()  # a model waits for room
                 continue
             slot.leases += 1
             if slot.timer is not None:
@@ -230,11 +230,10 @@ class Models(Inventory):
                     raise Unavailable(f"'{slot.entry.name}' can't be loaded: {room.refusal}.")
                 if not room.wait:
                     break
-                self._crowded = True
+                self._precedence.begin()
                 await self._changes.next()
         finally:
-            self._crowded = False
-            self._changes.tell()
+            self._precedence.end()
         leaving = [self._retire(self._slots[name]) for name in room.evict]
         if freed := [task for task in leaving if task is not None]:
             await asyncio.wait(freed)

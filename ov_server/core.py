@@ -273,6 +273,14 @@ async def collect(events: AsyncGenerator[Event]) -> Completion:
     raise RuntimeError("the engine ended its events without Done")
 
 
+async def nothing(choices: int) -> AsyncGenerator[Event]:
+    """The events of an answer that is cancelled before it began."""
+    yield Role()
+    for index in range(choices):
+        yield Finish("stop", index, "cancelled")
+    yield Done(Usage(0, 0), Timings(0, 0.0, 0, 0.0))
+
+
 def _choice(said: list[Said], end: Finish) -> Choice:
     texts = [event for event in said if isinstance(event, Text)]
     pieces: dict[int, list[str]] = {}

@@ -61,5 +61,6 @@ def _release(pinned: Sequence[Loaded]) -> str:
 
 
 def _fits(size: int, stay: Sequence[Loaded], most: int, memory: float | None) -> bool:
-    models = sum(not m.retired for m in stay)
+    leaving = sum(m.retired for m in stay)  # one may still work while its successor loads
+    models = len(stay) - min(leaving, 1)
     return models < most and (memory is None or size + sum(m.size for m in stay) <= memory)

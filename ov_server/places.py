@@ -15,6 +15,8 @@ from .errors import QueueFull, ServerError, TooManyAtOnce
 _REMEMBERED = 16
 """Ends of requests from which the pace of a model is taken."""
 _LONGEST_S = 600
+_UNKNOWN_S = 5
+"""What a request takes, as long as none has ended."""
 
 
 class Guest(Protocol):
@@ -53,20 +55,23 @@ class Pace:
 
     began: float
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    told: int = 0
-    """How many were told to come again, and have not been made room for since."""
+    told: Counter[str] = field(default_factory=Counter)
+    """By client: how many were told to come again, and have not been made room for since."""
 
     def ended(self, now: float) -> None:
         self.ends.append(now)
-        self.told = max(0, self.told - 1)
+        self.told -= Counter(dict.fromkeys(self.told, 1))
+        self.told = +self.told
 
-    def retry_after(self, now: float) -> int:
+    def retry_after(self, client: str, now: float) -> int:
         """Whole seconds until there may be room for one more. Each who asks is told a later time,
-        so that they don't all come together."""
-        self.told += 1
+        so that they don't all come together: behind one of each other client's, and all of its
+        own."""
+        self.told[client] += 1
+        ahead = self.told[client] + len(self.told) - 1
         since = self.ends[0] if len(self.ends) == _REMEMBERED else self.began
-        interval = (now - since) / max(1, len(self.ends))
-        return math.ceil(min(max(self.told * interval, 1), _LONGEST_S))
+        interval = (now - since) / len(self.ends) if self.ends else max(now - since, _UNKNOWN_S)
+        return math.ceil(min(max(ahead * interval, 1), _LONGEST_S))
 
 
 class Places:
@@ -98,7 +103,7 @@ class Places:
         """
         theirs = [p for p in self._places if p.guest.client == guest.client]
         if guest.most is not None and len(theirs) >= guest.most:
-            raise TooManyAtOnce(guest.most, retry_after=self._retry_after(model))
+            raise TooManyAtOnce(guest.most, retry_after=self._retry_after(model, guest))
         here = [p for p in self._places if p.model == model]
         if len(here) >= self._each:
             self._make_room(model, here, guest, f"{self._each} requests run or wait for the model")
@@ -114,22 +119,24 @@ class Places:
             self._ended(place.model)
 
     def _make_room(self, model: str, taken: Iterable[Place], guest: Guest, said: str) -> None:
-        why = QueueFull(f"{said} already. Try again later.", retry_after=self._retry_after(model))
         victim = _victim(list(taken), guest)
+        loser = guest if victim is None else victim.guest
+        retry_after = self._retry_after(model if victim is None else victim.model, loser)
+        why = QueueFull(f"{said} already. Try again later.", retry_after=retry_after)
         if victim is None:
             raise why
         del self._places[victim]
-        victim.guest.refuse(why)
+        loser.refuse(why)
 
     def _ended(self, model: str) -> None:
         self._paces[model].ended(self._clock.time())
         if not any(place.model == model for place in self._places):
             del self._paces[model]
 
-    def _retry_after(self, model: str) -> int:
+    def _retry_after(self, model: str, guest: Guest) -> int:
         now = self._clock.time()
         pace = self._paces.get(model) or Pace(now)
-        return pace.retry_after(now)
+        return pace.retry_after(guest.client, now)
 
 
 def _victim(taken: list[Place], guest: Guest) -> Place | None:

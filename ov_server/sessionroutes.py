@@ -1,8 +1,10 @@
 """The routes of sessions: their events, state and end; and what a request says of its session."""
 
+import asyncio
 import hashlib
 import re
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
@@ -15,6 +17,7 @@ from .wire import Outcome, Stream
 
 router = routes()
 
+_CANCEL_S = 5
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _EVENT_ID = re.compile(r"([A-Za-z0-9._:-]{1,128}):([0-9]{1,12})")
 
@@ -104,7 +107,9 @@ async def _cancel(request: Request, name: str) -> Response:
 
     async def cancel() -> dict[str, Any]:
         session.cancel()
-        await session.over()
+        with suppress(TimeoutError):  # an engine that stands still ends it later
+            async with asyncio.timeout(_CANCEL_S):
+                await session.over()
         return session.status()
 
     return Outcome(openai, cancel, request.state.record)

@@ -11,13 +11,14 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any, Literal, Protocol, cast
 from weakref import WeakValueDictionary
 
 from .cancellation import Cancellation
 from .changes import Changes
 from .clock import Clock
-from .core import Done, Event, Finish, Priority, Role, Timings, Usage
+from .core import Done, Event, Finish, Priority, Role, nothing
 from .errors import (
     AnswerEnded,
     EventsGone,
@@ -40,6 +41,8 @@ State = Literal["running", "finished", "cancelled", "failed"]
 
 _SHARE = 8
 """A running answer keeps at most this part of all that is kept."""
+_AT_ONCE = 64
+"""Pieces that a reader gets at once: what it has not taken stays here, once for all readers."""
 _OVERHEAD = 1000
 """Bytes that a session takes beside its pieces, roughly."""
 
@@ -181,7 +184,7 @@ class Session:
             self._end("cancelled" if self.halt.called else "finished")
         except asyncio.CancelledError:
             if self.halt.called and not self._accepted:  # there is nothing to end yet
-                await self._keep(show, _nothing(show.choices))
+                await self._keep(show, nothing(show.choices))
                 self._end("cancelled")
             else:
                 self._fail(show, self._why)
@@ -211,7 +214,7 @@ class Session:
 
     def _add(self, piece: str) -> None:
         self._pieces.append(piece)
-        self.size += len(piece)
+        self.size += getsizeof(piece)
         self._room.grew(self, piece)
         self._changes.tell()
 
@@ -228,11 +231,11 @@ class Session:
         self._changes.tell()
 
     def forget(self, size: int) -> int:
-        """Drops the oldest pieces, of so many characters if there are, but never the last one;
-        returns how many characters it dropped."""
+        """Drops the oldest pieces, of so many bytes if there are, but never the last one; returns
+        how many bytes it dropped."""
         count = dropped = 0
         while dropped < size and count < len(self._pieces) - 1:
-            dropped += len(self._pieces[count])
+            dropped += getsizeof(self._pieces[count])
             count += 1
         del self._pieces[:count]
         self.first += count
@@ -247,8 +250,13 @@ class Session:
         if not self.running or self.halt.called:
             return
         self.halt.call()
+        if not self._accepted and self._task is not None:
+            asyncio.get_running_loop().call_soon(self._cancel_unless_accepted, self._task)
+
+    def _cancel_unless_accepted(self, task: asyncio.Task[None]) -> None:
+        """What has begun in the meantime hears the halt."""
         if not self._accepted:
-            self._interrupt()
+            task.cancel()
 
     def refuse(self, why: ServerError) -> None:
         """Ends the answer with an error."""
@@ -306,8 +314,8 @@ class Session:
             if start < self.first:
                 raise EventsGone(self.first)
             if start < self.next:
-                news = self._pieces[start - self.first :]
-                start, at = self.next, start
+                news = self._pieces[start - self.first :][:_AT_ONCE]
+                start, at = start + len(news), start
                 yield at, news
             elif not self.running:
                 return
@@ -332,14 +340,6 @@ class Session:
 
 def _stopping() -> Unavailable:
     return Unavailable("The server is stopping. Send the request again later.")
-
-
-async def _nothing(choices: int) -> AsyncGenerator[Event]:
-    """Of an answer that is cancelled before it began."""
-    yield Role()
-    for index in range(choices):
-        yield Finish("stop", index, "cancelled")
-    yield Done(Usage(0, 0), Timings(0, 0.0, 0, 0.0))
 
 
 class Sessions:
@@ -409,7 +409,7 @@ class Sessions:
     def grew(self, session: Session, piece: str) -> None:
         if self._journal is not None:
             self._journal.added(session, piece, session.tokens)
-        self._size += len(piece)
+        self._size += getsizeof(piece)
         while self._size > self._most and self._ended:
             self._drop(next(iter(self._ended)))
         excess = max(session.size - self._most / _SHARE, self._size - self._most)

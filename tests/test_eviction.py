@@ -23,8 +23,9 @@ MEMORY = st.none() | st.integers(0, 40)
 
 
 def fits(size: int, stay: list[Loaded], most: int, memory: float | None) -> bool:
-    counted = [m for m in stay if not m.retired]
-    return len(counted) < most and (memory is None or size + sum(m.size for m in stay) <= memory)
+    leaving = [m for m in stay if m.retired]
+    counted = len(stay) - len(leaving[:1])
+    return counted < most and (memory is None or size + sum(m.size for m in stay) <= memory)
 
 
 def test_room_that_is_there_costs_nobody() -> None:
@@ -46,6 +47,12 @@ def test_a_replaced_model_counts_by_its_memory_only() -> None:
     leaving = Loaded("a", 5, 1, busy=True, retired=True)
     assert make_room(5, [leaving], most=1, memory=10) == Room()
     assert make_room(6, [leaving], most=1, memory=10) == Room(wait=True)
+
+
+def test_of_several_that_leave_only_one_is_not_counted() -> None:
+    leaving = [Loaded(f"a{n}", 5, n, busy=True, retired=True) for n in range(3)]
+    assert make_room(5, leaving[:2], most=2, memory=None) == Room()
+    assert make_room(5, leaving, most=2, memory=None) == Room(wait=True)
 
 
 def test_pinned_models_in_every_place_refuse() -> None:

@@ -219,6 +219,44 @@ async def test_nobody_overtakes_a_model_that_waits_for_room(tmp_path: Path) -> N
     assert house.loader.begun == ["a", "b", "a"]
 
 
+async def test_those_who_are_held_back_for_it_may_pass_after_a_while(tmp_path: Path) -> None:
+    house = House(tmp_path, "a", "b", max_loaded=1)
+    busy = house.visit("a")
+    engine = await busy.engine()
+    waiting = house.visit("b")
+    await settled()
+    late = house.visit("a")
+    await settled()
+    assert late.waits
+    house.clock.advance(20)
+    assert await late.engine() is engine
+    await late.end()
+    house.clock.advance(40)
+    later = house.visit("a")
+    await settled()
+    assert later.waits, "now the other one may have its turn"
+    await busy.end()
+    await waiting.engine()
+    await waiting.end()
+    await later.engine()
+    house.clock.advance(1000)
+    assert (await house.pass_by("a")).name == "a"
+
+
+async def test_unloads_under_requests_do_not_make_ever_more_engines(tmp_path: Path) -> None:
+    house = House(tmp_path, "a", max_loaded=2)
+    visits = []
+    for _ in range(3):
+        visits.append(house.visit("a"))
+        await visits[-1].engine()
+        await house.models.unload("a")
+    last = house.visit("a")
+    await settled()
+    assert last.waits
+    await visits[0].end()
+    await last.engine()
+
+
 async def test_those_who_were_held_back_go_on_when_the_waiting_one_leaves(tmp_path: Path) -> None:
     house = House(tmp_path, "a", "b", max_loaded=1)
     busy = house.visit("a")
