@@ -19,7 +19,7 @@ from .detokenizer import Detokenizer
 from .errors import ServerError, said
 from .inbox import Inbox
 from .jobs import Job, deliver
-from .prefill import PrefixMemory, next_part
+from .prefill import PrefixMemory, enough_to_read, next_part
 from .stepping import NoPipeline, Output, Pipeline, PipelineLost
 from .suspects import Failure, convict, on_trial
 from .waiting import Waiting
@@ -178,8 +178,7 @@ class Batch:
         for job in [job for job in self._active.values() if job.dropped]:
             self._leave(job)
         for job in halted:
-            rest = self._detokenizer.flush(job.window)
-            job.finish(rest, "stop", time.monotonic(), "cancelled")
+            job.finish(self._detokenizer.flush(job.window), "stop", time.monotonic(), "cancelled")
         deliver(job.call for job in halted)
 
     def _leave(self, job: Job) -> None:
@@ -212,7 +211,8 @@ class Batch:
         while self._waiting and len(self._active) < places:
             waiting = self._waiting.in_turn(self._active.values(), now)
             job = next((job for job in waiting if self._may_join(job)), None)
-            if job is None:
+            others = (o for o in self._active.values() if not o.proven and o is not self._reader)
+            if job is None or enough_to_read((o.unread for o in others), job.unread):
                 return
             self._let_join(job, now)
         if self._waiting and not serial:

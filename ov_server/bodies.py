@@ -47,7 +47,8 @@ class Bodies:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not has_body(headers := Headers(scope=scope)):
+        bodiless = scope["type"] != "http" or scope["method"] in ("GET", "HEAD")
+        if bodiless or not has_body(headers := Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         body: bytes | None = None
@@ -101,7 +102,7 @@ class Bodies:
         try:
             return await self._gathered(receive, pieces)
         finally:
-            self._held -= sum(map(len, pieces))
+            self._held -= _counted(sum(map(len, pieces)))
 
     async def _gathered(self, receive: Receive, pieces: list[bytes]) -> bytes | None:
         size = 0
@@ -119,7 +120,7 @@ class Bodies:
                 return None
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
-            self._held += len(pieces[-1])
+            self._held += _counted(size) - _counted(size - len(pieces[-1]))
             if size > self._most:
                 raise self._too_large()
             if size > _SMALL and self._held > _AT_ONCE * self._most:
@@ -160,6 +161,11 @@ class _Replay:
     async def __call__(self) -> Message:
         message, self._message = self._message, None
         return message or await self._receive()
+
+
+def _counted(size: int) -> int:
+    """What a body counts among all that are being read."""
+    return size if size > _SMALL else 0
 
 
 def has_body(headers: Headers) -> bool:

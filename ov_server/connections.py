@@ -40,8 +40,13 @@ class Connection(HttpToolsProtocol):
     """The request that is being answered: `cycle` is the last one that came, perhaps behind it."""
     _heads = 0
     _in_body = False
+    _moved = False
+    """A part of a body has come with the last bytes."""
+    _bare_chunk = False
+    """A chunk has begun and has no content yet: the last one never gets any."""
     _pending = 0
-    """Bytes since the last head or body: those of a head that is not whole."""
+    """Bytes since the last head or body: those of a head, or of fields behind a body, that are not
+    whole."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -58,11 +63,13 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        heads, in_body = self._heads, self._in_body
+        heads, in_body, bare = self._heads, self._in_body, self._bare_chunk
+        self._moved = False
         super().data_received(data)
         if self._refused or self.transport.is_closing():
             return
-        self._pending = 0 if in_body or heads != self._heads else self._pending + len(data)
+        counts = not in_body or (bare and self._bare_chunk and not self._moved)
+        self._pending = self._pending + len(data) if counts and heads == self._heads else 0
         if self._pending > self.most_head:
             self._refuse(431, self._too_long())
         elif self._between_requests and self.timeout_keep_alive_task is None:
@@ -91,6 +98,23 @@ class Connection(HttpToolsProtocol):
             said = f"The request's address has more than {self.most_url} bytes. Send a shorter one."
             self._refusal = 414, said
             raise ValueError(said)  # becomes the parser's error, which ends in send_400_response
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Fields behind a body are no headers of the request (RFC 9110, 6.5.1): the parser tells
+        them in the same way."""
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        self._bare_chunk = True
+
+    def on_body(self, body: bytes) -> None:
+        self._bare_chunk = False
+        self._moved = True
+        super().on_body(body)
+
+    def on_chunk_complete(self) -> None:
+        self._bare_chunk = False
 
     def on_headers_complete(self) -> None:
         head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

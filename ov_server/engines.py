@@ -310,7 +310,8 @@ class TextEngine:
                 answer=request.answer,
                 barred=barred,
                 reasoning=None if prompt.thought else self._template.reasoning,
-            )
+            ),
+            request.client,
         )
         for left in made.unenforced:
             log.warning("'%s' is not held to %s", self._name, left)

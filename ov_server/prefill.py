@@ -6,7 +6,10 @@ the prefix cache, and the next, longer part begins behind them. Pure: no pipelin
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+_AT_ONCE = 2048
+"""Tokens of prompts that are read at once, unless one alone has more."""
 
 
 class PrefixMemory:
@@ -55,3 +58,10 @@ def next_part(read: int, length: int, size: int, streaming: bool) -> int | None:
     if not streaming or length - read <= size:
         return None
     return read + size
+
+
+def enough_to_read(reading: Iterable[int], more: int) -> bool:
+    """Whether a prompt had better wait, of which `more` tokens are unread, where these numbers are
+    being read: who comes meanwhile with more right to it need not wait for all of them then."""
+    tokens = sum(reading)
+    return tokens > 0 and tokens + more > _AT_ONCE

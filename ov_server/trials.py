@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .answergrammar import Demand, Made
 from .channel import Child
@@ -96,11 +97,13 @@ class Trials:
         self._checkers = _Asker(Start())
         self._checking = 0
         self._remembered: OrderedDict[str, Made | Failure] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def made(self, demand: Demand) -> Made:
-        """The grammar that answers are held to. Raises BadRequest, with the reason and the field,
+    async def made(self, demand: Demand, client: str = "") -> Made:
+        """The grammar that answers are held to; a client has one tried at a time, so that others
+        need not wait behind many of its. Raises BadRequest, with the reason and the field,
         when there is none or the runtime refuses it; Unavailable when its process was ended."""
-        known = await self._known(demand)
+        known = await self._known(demand, client)
         if known == _LOST:
             raise Unavailable(_LOST.reason)
         if isinstance(known, Failure):
@@ -110,7 +113,7 @@ class Trials:
             raise BadRequest(said, param=param, code="invalid_schema")
         return known
 
-    async def _known(self, demand: Demand) -> Made | Failure:
+    async def _known(self, demand: Demand, client: str) -> Made | Failure:
         try:
             key = demand.key
         except RecursionError:
@@ -118,7 +121,8 @@ class Trials:
         if len(key) > _LONGEST:
             return Failure(_TOO_LONG.format(len(key), _LONGEST))
         if key not in self._remembered:
-            answer = await self._makers.ask(demand, unless=lambda: self._remembered.get(key))
+            async with self._turns.setdefault(client, asyncio.Lock()):
+                answer = await self._makers.ask(demand, unless=lambda: self._remembered.get(key))
             if isinstance(answer, Failure) and not answer.lasting:
                 return answer
             self._remembered[key] = answer

@@ -242,3 +242,54 @@ def test_accepted_connections_inherit_what_the_listening_one_was_told() -> None:
                 assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+# Fields behind a body.
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says the names of the headers as they are when the body has been read, and its length."""
+    length, more = 0, True
+    while more:
+        message = await receive()
+        length += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    said = b" ".join(name for name, _ in scope["headers"]) + b" %d" % length
+    headers = [(b"content-length", b"%d" % len(said)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
+
+
+@pytest.mark.anyio
+async def test_fields_behind_a_body_are_no_headers() -> None:
+    async with listening(Patient, echo) as port, client(port) as sly:
+        sly.send(CHUNKED + b"2\r\n{}\r\n0\r\nAuthorization: Bearer key\r\nOrigin: x\r\n\r\n")
+        assert (await sly.answer()).endswith("\r\n\r\nhost transfer-encoding 2")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("field", [b"x: y\r\n", b"a"])
+async def test_fields_behind_a_body_have_an_end(field: bytes) -> None:
+    async with listening(Patient, echo) as port, client(port) as endless:
+        endless.send(CHUNKED + b"2\r\n{}\r\n0\r\nx: ")
+        await settled()
+        for _ in range(4):
+            endless.send(field * (12_000 // len(field)))
+            await settled()
+        assert await endless.answer() == ""
+
+
+@pytest.mark.anyio
+async def test_a_body_in_many_small_chunks_is_whole() -> None:
+    async with listening(Patient, echo) as port, client(port) as chatty:
+        chatty.send(CHUNKED)
+        for _ in range(300):
+            chatty.send(b"1\r\n")
+            await settled()
+            chatty.send(b"x\r\n" + b"400\r\n" + b"y" * 1024 + b"\r\n")
+        chatty.send(b"0\r\n")
+        await settled()
+        chatty.send(b"\r\n")
+        assert (await chatty.answer()).endswith(f" {300 * 1025}")

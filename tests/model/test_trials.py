@@ -112,13 +112,27 @@ async def test_a_process_that_is_lost_is_replaced_and_nobody_is_told(trials: Tri
 async def test_one_that_takes_long_keeps_nobody_waiting(trials: Trials) -> None:
     slow = asyncio.create_task(refusal(trials.made(HOSTILE["repeat"])))
     await asyncio.to_thread(until, processes, "a process starts")
-    assert await asyncio.wait_for(trials.made(asking("regex", "c")), BOUND_S)
+    assert await asyncio.wait_for(trials.made(asking("regex", "c"), "another"), BOUND_S)
     assert not slow.done()
     await slow
 
 
+async def test_a_client_with_many_new_grammars_keeps_nobody_waiting(trials: Trials) -> None:
+    ended: list[str] = []
+
+    async def ask(name: str, client: str) -> None:
+        await trials.made(asking("regex", f"{name}[0-9]{{1,9}}"), client)
+        ended.append(name)
+
+    many = [asyncio.create_task(ask(f"many{n}", "many")) for n in range(6)]
+    await settled()
+    await ask("single", "single")
+    assert len(ended) <= 3, ended
+    await asyncio.gather(*many)
+
+
 async def test_a_process_that_is_ended_at_its_work_is_asked_for_again(trials: Trials) -> None:
-    await asyncio.gather(*(trials.made(asking("regex", text)) for text in "ab"))
+    await asyncio.gather(*(trials.made(asking("regex", text), text) for text in "ab"))
     both = processes()
     assert len(both) == 2
     for process in both:
@@ -131,7 +145,7 @@ async def test_a_process_that_is_ended_at_its_work_is_asked_for_again(trials: Tr
 
 
 async def test_processes_that_were_ended_while_idle_cost_nobody_an_answer(trials: Trials) -> None:
-    await asyncio.gather(*(trials.made(asking("regex", text)) for text in "ab"))
+    await asyncio.gather(*(trials.made(asking("regex", text), text) for text in "ab"))
     for process in processes():
         process.kill()
     assert await trials.made(asking("regex", "c"))
