@@ -87,9 +87,9 @@ async def test_what_was_left_early_gives_its_blocks_and_memory_back(batch: Batch
             ends = await asyncio.gather(*(told(each) for each in jobs[1::2]))
             assert ends == [(8, "length", None)] * 2
 
-    await waves(range(10))
+    await waves(range(5))
     before = psutil.Process().memory_info().rss
-    await waves(range(10, 50))
+    await waves(range(5, 25))
     assert psutil.Process().memory_info().rss < before * 1.05
     alone = job(9999, (BLOCKS - 2) * 32 - 40)
     batch.submit([alone])
