@@ -222,8 +222,7 @@ def test_nothing_is_left_of_loads(watched: Watched, scale: Scale) -> None:
         form = {"response_format": {"type": "json_object"}}
         assert server.post(asking("Hello", max_tokens=8, **form)).status_code == 200
 
-    for _ in range(2):
-        load_again()
+    load_again()
     before = watched.held()
     for _ in range(scale.rounds):
         load_again()
