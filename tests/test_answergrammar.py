@@ -181,6 +181,7 @@ def test_a_function_that_takes_anything_takes_anything() -> None:
         ({"properties": {"a": False}, "required": ["a"]}, "no value"),
         ({"properties": {"a": {"pattern": "("}}}, "pattern"),
         ({"properties": {"a": {"$ref": "#/nowhere"}}}, "nowhere"),
+        ({"properties": {"a": {"$ref": True}}}, "a reference is a text"),
     ],
     ids=str,
 )

@@ -136,6 +136,8 @@ class Document:
 
     def target(self, place: Place, keyword: str) -> Place | None:
         reference = self.at(place)[keyword]
+        if not isinstance(reference, str):
+            raise SchemaError((*place, keyword), "a reference is a text; mend it")
         resolver = self._registry.resolver_with_root(self._resource)
         if self._address == UNKNOWN:
             resolver = self._registry.resolver(UNKNOWN)

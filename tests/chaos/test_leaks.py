@@ -214,6 +214,7 @@ def check(before: Held, after: Held) -> None:
     assert after.kv_usage == 0
 
 
+@pytest.mark.full
 def test_nothing_is_left_of_loads(watched: Watched, scale: Scale) -> None:
     server = watched.server
 
