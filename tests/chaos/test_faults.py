@@ -26,8 +26,8 @@ from .swarm import Answer, ask
 
 TELLING = (
     "-c",
-    "import main; main.launch(main.app);"
-    "print('unread:', main.app.state.sessions.find('', 'unread').state)",
+    "import asyncio, main; main.launch(main.app);"
+    "print('unread:', asyncio.run(main.app.state.sessions.find('', 'unread')).state)",
 )
 """`main.py`, which says at its end what became of the session that nobody reads."""
 STREAMS, WHOLE, WAITING = 20, 3, 5
